@@ -1,0 +1,347 @@
+"""Every boundary of the engine to something that can be exchanged, as Protocols.
+
+Adapters are named by technology in `engine.storage`; only `engine.wiring` names them.
+Writes are values and one `commit` of several is atomic, so a store in another process, a faulty one or a new
+technology needs to know nothing about how decisions are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from engine.domain.canonical import Json
+from engine.domain.edits import EditBatch
+from engine.domain.events import Draft, Entry, Head
+from engine.domain.model import FunctionModel
+from engine.domain.runs import Run, Step
+from engine.domain.values import Frozen, Port, Schema, Semver
+from engine.domain.versions import Version
+
+
+class InsertModel(Frozen):
+    """Add a model. `ModelExists` if its name (without case) is taken in its organization by one not deleted."""
+
+    model: FunctionModel
+
+
+class UpdateModel(Frozen):
+    """Replace a model. `StaleRevision` unless the stored revision is `expected_revision`; `ModelExists` as above."""
+
+    model: FunctionModel
+    expected_revision: int
+
+
+class InsertBatch(Frozen):
+    """Keep the edits that led to `revision` of their model."""
+
+    batch: EditBatch
+    revision: int
+
+
+class InsertVersion(Frozen):
+    """Keep an immutable version. `StoreConflict` if its number is there already."""
+
+    version: Version
+
+
+class PutRun(Frozen):
+    """Insert or replace a run by its id."""
+
+    run: Run
+
+
+class PutSteps(Frozen):
+    """Insert or replace steps by run and path: repeating it changes nothing."""
+
+    steps: tuple[Step, ...]
+
+
+class PutSetting(Frozen):
+    """Insert or replace a value by its key."""
+
+    key: str
+    value: Json
+
+
+class Record(Frozen):
+    """Append an entry to the ledger; the store chains it to the head inside the same transaction."""
+
+    draft: Draft
+
+
+Write: TypeAlias = InsertModel | UpdateModel | InsertBatch | InsertVersion | PutRun | PutSteps | PutSetting | Record
+
+
+class ModelRow(NamedTuple):
+    """A model as lists show it."""
+
+    id: str
+    name: str
+    description: str
+    status: str
+    revision: int
+    version: str | None
+    tags: tuple[str, ...]
+    nodes: int
+    updated_at: datetime
+    deleted_at: datetime | None
+
+
+class Catalog(Protocol):
+    """Models, versions, runs and the ledger: transactional and queryable. Safe to call from any thread.
+
+    Reads see what was committed. Lists are newest first unless said otherwise.
+    """
+
+    def commit(self, *writes: Write) -> tuple[Entry, ...]:
+        """Do all writes or none, in order; return the ledger entries made. Raises what the writes say."""
+        ...
+
+    def model(self, model: str) -> FunctionModel | None:
+        """Return a model by id, deleted ones included."""
+        ...
+
+    def model_named(self, name: str, *, organization: str = "local") -> FunctionModel | None:
+        """Return the model of this name (without case) that is not deleted."""
+        ...
+
+    def models(
+        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
+    ) -> list[ModelRow]:
+        """List models whose name, description or a node's name holds `text` (without case)."""
+        ...
+
+    def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
+        """Return (revision, batch) of a model's saved edits after a revision, oldest first."""
+        ...
+
+    def version(self, model: str, number: Semver) -> Version | None:
+        """Return one version."""
+        ...
+
+    def versions(self, model: str) -> list[Version]:
+        """Return a model's versions."""
+        ...
+
+    def run(self, run: str) -> Run | None:
+        """Return a run by id."""
+        ...
+
+    def runs(
+        self,
+        *,
+        model: str | None = None,
+        status: str | None = None,
+        text: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Run]:
+        """List runs; `text` is looked for in model name, id and error. `model_file` is left out (None)."""
+        ...
+
+    def steps(self, run: str) -> list[Step]:
+        """Return the steps of a run by start time, those that never started last."""
+        ...
+
+    def entries(
+        self,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        action: str | None = None,
+        entity: str | None = None,
+        actor: str | None = None,
+        text: str = "",
+        newest_first: bool = False,
+        limit: int = 1_000,
+    ) -> list[Entry]:
+        """Return ledger entries with after < sequence < before, as stored, oldest first unless asked otherwise."""
+        ...
+
+    def head(self) -> Head:
+        """Return the ledger's head as the store remembers it beside the entries."""
+        ...
+
+    def setting(self, key: str) -> Json:
+        """Return a setting, or None."""
+        ...
+
+    def describe(self) -> dict[str, Json]:
+        """Return facts for 'doctor': kind, place, schema version, counts, size in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and let go of the store. Calling it twice is harmless."""
+        ...
+
+
+RecordKind: TypeAlias = Literal["started", "intent", "done", "failed", "skipped", "ended"]
+
+
+class JournalRecord(NamedTuple):
+    """One fact of a run under way. Keyed by (run, path, attempt), never by the order of calls."""
+
+    run: str
+    kind: RecordKind
+    path: str
+    attempt: int
+    ts_us: int
+    """Unix time in microseconds."""
+    body: bytes
+
+
+class Journal(Protocol):
+    """The append-only log of runs under way. Safe to call from any thread."""
+
+    def append(self, record: JournalRecord) -> int:
+        """Queue a record and return its ticket at once. Raises `JournalBroken` once a write has failed."""
+        ...
+
+    def sync(self, ticket: int) -> None:
+        """Return when every record up to `ticket` is on disk; raise `JournalBroken` if that can't be."""
+        ...
+
+    def read(self, run: str) -> list[JournalRecord]:
+        """Return the records of a run in the order they were appended; `JournalBroken` if any is damaged."""
+        ...
+
+    def unfinished(self) -> list[str]:
+        """Return the runs that have records: begun and not yet sealed, oldest first."""
+        ...
+
+    def claim(self, run: str) -> bool:
+        """Take a run for this process; False while another live process has it."""
+        ...
+
+    def forget(self, run: str) -> None:
+        """Drop the records and the claim of a sealed run."""
+        ...
+
+    def close(self) -> None:
+        """Write what is queued and close. Calling it twice is harmless."""
+        ...
+
+
+class Blobs(Protocol):
+    """Large values by the SHA-256 of their bytes."""
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably and return its SHA-256 in hex."""
+        ...
+
+    def get(self, sha256: str) -> bytes:
+        """Return the bytes, checked against their name; `StoreCorrupted` if they are damaged or missing."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, randomness and waiting, so that tests and replay can own them."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def new_id(self) -> str:
+        """Return a new UUIDv7."""
+        ...
+
+    def noise(self) -> float:
+        """Return a number in [-1, 1] for jitter."""
+        ...
+
+
+class TetherSpec(Frozen):
+    """A function that can be a node: what the palette shows and what the node starts with."""
+
+    reference: str
+    """Dotted and stable: 'files.read_csv'."""
+    name: str
+    category: str
+    description: str = ""
+    icon: str = "square-function"
+    """A Lucide icon."""
+    binding: Literal["function", "code", "http", "sql", "mcp", "spindle"] = "function"
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    settings: Schema = {}
+    """JSON Schema (object) of the settings that are not ports."""
+    effect: bool = False
+    """True: leaves the process; a completed one is never repeated."""
+    runs: Literal["auto", "inline", "thread", "async", "process"] = "auto"
+    keywords: tuple[str, ...] = ()
+    example: dict[str, Any] = {}
+    """Settings and inputs to try it with."""
+
+
+class StepContext(Protocol):
+    """What a running tether may ask for: a parameter annotated with this type receives it."""
+
+    idempotency_key: str
+    attempt: int
+
+    def progress(self, share: float, text: str = "") -> None:
+        """Report how much is done, from 0 to 1, and what is being done."""
+        ...
+
+    def log(self, text: str) -> None:
+        """Write a line into the step's log."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the run is being cancelled: stop soon."""
+        ...
+
+
+Invoke: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], StepContext], Any]
+"""How a tether is called: values of the input ports, settings, context -> {port: value} (or an awaitable of it)."""
+
+
+class Tethers(Protocol):
+    """The functions that nodes can bind to."""
+
+    def specs(self) -> list[TetherSpec]:
+        """Return all, by category and name."""
+        ...
+
+    def spec(self, reference: str) -> TetherSpec:
+        """Return one; `TetherUnknown` names close ones."""
+        ...
+
+    def function(self, reference: str) -> Invoke:
+        """Return what is called; `TetherUnknown` as above."""
+        ...
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the modules and files that were loaded besides the built-in ones, so that a resume loads them too."""
+        ...
+
+
+class Expressions(Protocol):
+    """Compiles and evaluates CEL."""
+
+    def check(self, text: str, names: Sequence[str]) -> None:
+        """Raise `ExpressionInvalid` if `text` does not compile with these variables."""
+        ...
+
+    def evaluate(self, text: str, scope: Mapping[str, Any]) -> Any:
+        """Return the value of `text`; raise `ExpressionInvalid` or `ExpressionFailed`."""
+        ...
+
+
+class ModelSource(Protocol):
+    """Where nested models are found."""
+
+    def nested(self, reference: str, version: Semver | None) -> FunctionModel | None:
+        """Return the model that a nested step names, or None."""
+        ...
+
+
+
+

@@ -1,0 +1,130 @@
+"""The frame around every page: app bar, rail and room; and what a page hands over to be framed.
+
+A page module exposes one function::
+
+    def page(ctx: PageContext) -> Page: ...
+
+It runs once per browser tab, on the server's event loop, with the session's document current. An engine
+error raised in it becomes an error page with the error's own sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import panel as pn
+import param
+from markupsafe import Markup, escape
+
+from studio.theme import icon, pill
+
+if TYPE_CHECKING:
+    from studio.session import Session
+    from studio.settings import StudioSettings
+
+Tone = Literal["idle", "ok", "run", "warn", "bad"]
+Appearance = Literal["light", "dark"]
+
+
+@dataclass(frozen=True)
+class Crumb:
+    """One step of the way to here. Without `href` it is text; the last one is where we are."""
+
+    label: str
+    href: str | None = None
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A small chip after the crumbs: a word, its tone, and an icon's name if it helps."""
+
+    text: str
+    tone: Tone = "idle"
+    icon: str | None = None
+    title: str = ""
+
+
+class Bar(param.Parameterized):
+    """What stands at the left of the app bar. Assign to `crumbs` or `badges` and the browser follows.
+
+    Assign a new list; don't append to the old one. From a worker thread use `Session.later`.
+    """
+
+    crumbs: list[Crumb] = param.List(item_type=Crumb)  # type: ignore[assignment]
+    badges: list[Badge] = param.List(item_type=Badge)  # type: ignore[assignment]
+
+    def crumbs_html(self) -> Markup:
+        """The crumbs as escaped HTML."""
+        last = len(self.crumbs) - 1
+        parts = [_crumb_html(crumb, here=index == last) for index, crumb in enumerate(self.crumbs)]
+        return Markup('<span class="crumb-sep" aria-hidden="true">/</span>').join(parts)
+
+    def badges_html(self) -> Markup:
+        """The badges as escaped HTML."""
+        return Markup("").join(
+            pill(badge.text, badge.tone, icon_name=badge.icon, title=badge.title) for badge in self.badges
+        )
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """What a page is given.
+
+    `query` holds the first value of each query argument: names of at most 32 letters, digits, `-` and `_`,
+    values of at most 512 printable characters; anything else is dropped. `theme` is the appearance when the
+    page was opened; `session.on_theme` tells of changes. `path` is the route, such as `/runs`.
+    """
+
+    engine: Any
+    actor: str
+    theme: Appearance
+    query: Mapping[str, str]
+    settings: StudioSettings
+    session: Session
+    path: str = "/"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page hands back.
+
+    `main` is any Panel viewable. With `room="fill"` it gets exactly the room under the app bar and must
+    scroll inside itself (give it `sizing_mode="stretch_both"`); with `room="scroll"` it is padded, as high
+    as it wants, and the room scrolls. `actions` are Panel viewables at the right of the app bar, the
+    primary one last.
+    """
+
+    title: str
+    main: Any
+    bar: Bar = field(default_factory=Bar)
+    actions: Sequence[Any] = ()
+    room: Literal["fill", "scroll"] = "scroll"
+
+
+@dataclass(frozen=True)
+class PageRoute:
+    """Where a page lives. `build` is its page function; with a `label` and `icon` it stands on the rail.
+
+    `under` is the path of the rail's item to light up when that is another page's (`/run` lights `/runs`).
+    """
+
+    path: str
+    build: Callable[[PageContext], Page]
+    label: str | None = None
+    icon: str | None = None
+    under: str | None = None
+
+
+def _crumb_html(crumb: Crumb, *, here: bool) -> Markup:
+    if here:
+        return Markup('<b class="crumb" aria-current="page">{}</b>').format(crumb.label)
+    if crumb.href is None:
+        return Markup('<span class="crumb">{}</span>').format(crumb.label)
+    return Markup('<a class="crumb" href="{}">{}</a>').format(_local(crumb.href), crumb.label)
+
+
+def _local(href: str) -> str:
+    """`href` if it stays on this server, else the home page: data must not lead out or run scripts."""
+    return href if href.startswith("/") and not href.startswith(("//", "/\\")) else "/"
