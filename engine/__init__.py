@@ -1,0 +1,46 @@
+"""The workflow engine: models, runs, stores and the ledger. It knows no user interface.
+
+Names are loaded when first used, so that importing the engine costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.domain.model import FunctionModel
+    from engine.domain.rules import Finding
+    from engine.engine import Engine
+    from engine.errors import TreadleError
+    from engine.ports import StepContext
+    from engine.runs import RunHandle
+    from engine.tethers import tether
+    from engine.wiring import open_engine as open  # noqa: A004 - engine.open() reads as it should
+
+_HOMES = {
+    "Engine": ("engine.engine", "Engine"),
+    "Finding": ("engine.domain.rules", "Finding"),
+    "FunctionModel": ("engine.domain.model", "FunctionModel"),
+    "RunHandle": ("engine.runs", "RunHandle"),
+    "StepContext": ("engine.ports", "StepContext"),
+    "TreadleError": ("engine.errors", "TreadleError"),
+    "open": ("engine.wiring", "open_engine"),
+    "tether": ("engine.tethers", "tether"),
+}
+
+__all__ = ["Engine", "Finding", "FunctionModel", "RunHandle", "StepContext", "TreadleError", "open", "tether"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module 'engine' has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(home[0]), home[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

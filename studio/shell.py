@@ -10,15 +10,21 @@ error raised in it becomes an error page with the error's own sentence.
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import jinja2
 import panel as pn
 import param
-from markupsafe import Markup, escape
+from markupsafe import Markup
+from panel.template.base import Template
 
-from studio.theme import icon, pill
+from studio.assets import asset_url
+from studio.theme import TreadleDesign, icon, pill
 
 if TYPE_CHECKING:
     from studio.session import Session
@@ -128,3 +134,66 @@ def _crumb_html(crumb: Crumb, *, here: bool) -> Markup:
 def _local(href: str) -> str:
     """`href` if it stays on this server, else the home page: data must not lead out or run scripts."""
     return href if href.startswith("/") and not href.startswith(("//", "/\\")) else "/"
+
+
+_SCRIPT = re.compile(r"<script(?=[\s>])")
+# Runs before the first paint, so that no page flashes in the other theme.
+_THEME_SCRIPT = Markup(
+    "(function(d){if(d.dataset.theme)return;"
+    "var t=matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light';d.dataset.theme=t;"
+    "document.cookie='treadle-theme=system-'+t+'; path=/; max-age=31536000; samesite=strict'})"
+    "(document.documentElement)"
+)
+
+
+def _trusted_scripts(html: str, nonce: str) -> Markup:
+    """Bokeh's own script tags with the page's nonce. Only for what Bokeh made: it holds no page data."""
+    return Markup(_SCRIPT.sub(f'<script nonce="{nonce}"', html))  # noqa: S704
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["trusted_scripts"] = _trusted_scripts
+    environment.globals.update(asset=asset_url, icon=icon)
+    return environment.from_string((Path(__file__).parent / "shell.html").read_text(encoding="utf-8"))
+
+
+def frame(page: Page, ctx: PageContext, routes: Sequence[PageRoute], remembered: Appearance | None) -> Template:
+    """The Panel template that draws `page` inside the shell and keeps the app bar up to date.
+
+    `remembered` is the appearance the browser asked for; None lets the browser decide before it paints.
+    """
+    template = Template(_template(), design=TreadleDesign, location=True)
+    template.add_panel("main", pn.panel(page.main))
+    if page.actions:
+        row = pn.Row(*page.actions, css_classes=["tr-actions"], margin=0, align="center")
+        template.add_panel("actions", row)
+    here = next((route.under or route.path for route in routes if route.path == ctx.path), ctx.path)
+    variables = {
+        "page_title": page.title,
+        "theme": remembered,
+        "theme_script": _THEME_SCRIPT,
+        "crumbs": page.bar.crumbs_html(),
+        "badges": page.bar.badges_html(),
+        "rail": [route for route in routes if route.label and route.icon],
+        "here": here,
+        "room": page.room,
+        "has_actions": bool(page.actions),
+    }
+    for name, value in variables.items():
+        template.add_variable(name, value)
+    _follow(page.bar, ctx.session)
+    return template
+
+
+def _follow(bar: Bar, session: Session) -> None:
+    wire = cast("Any", session.wire)
+
+    def tell(*_events: param.parameterized.Event) -> None:
+        wire.crumbs = str(bar.crumbs_html())
+        wire.badges = str(bar.badges_html())
+
+    tell()
+    watcher = bar.param.watch(tell, ["crumbs", "badges"])
+    session.on_close(lambda: bar.param.unwatch(watcher))

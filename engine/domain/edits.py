@@ -7,6 +7,7 @@ duplicate, convert) are batches of these, made by the functions in `engine.domai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -167,6 +168,7 @@ class _Draft:
         self.nodes: dict[str, Any] = dict(model.nodes)
         self.wires = dict(model.wires)
         self.dependencies = dict(model.dependencies)
+        self._ties: Counter[str] | None = None
 
     def done(self) -> FunctionModel:
         return self.model.changed(**_frozen(self.nodes, self.wires, self.dependencies))
@@ -236,23 +238,44 @@ class _Draft:
             raise EditRefused(edit=edit.edit, reason=f"there is a node {node.id!r} already")
         if node.tier == "action":
             self._container(edit, node.parent)  # type: ignore[union-attr]
+            self._count(node.parent, by=1)  # type: ignore[union-attr]
         self.nodes[node.id] = node
 
     def _remove(self, edit: RemoveNode) -> None:
         node = self._node(edit, edit.id)
-        tied = next((wire for wire in self.wires.values() if edit.id in (wire.source, wire.target)), None)
-        tied = tied or next((dep for dep in self.dependencies.values() if edit.id in (dep.source, dep.target)), None)
-        if tied is not None:
-            raise EditRefused(edit=edit.edit, reason=f"{node.name!r} is still connected by {tied.id!r}")
-        child = next((other for other in self.nodes.values() if getattr(other, "parent", None) == edit.id), None)
-        if child is not None:
-            raise EditRefused(edit=edit.edit, reason=f"{node.name!r} still holds {child.name!r}")
+        if self._tied()[edit.id]:
+            raise EditRefused(edit=edit.edit, reason=f"{node.name!r} {self._tie(edit.id)}")
         del self.nodes[edit.id]
+        self._count(getattr(node, "parent", None), by=-1)
+
+    def _tied(self) -> Counter[str]:
+        """Return how many wires, dependencies and children hold each node; counted once a batch removes nodes."""
+        if self._ties is None:
+            edges = (*self.wires.values(), *self.dependencies.values())
+            self._ties = Counter(edge.source for edge in edges)
+            self._ties.update(edge.target for edge in edges)
+            self._ties.update(node.parent for node in self.nodes.values() if node.tier == "action")
+        return self._ties
+
+    def _count(self, *keys: str | None, by: int) -> None:
+        if self._ties is not None:
+            for key in keys:
+                if key is not None:
+                    self._ties[key] += by
+
+    def _tie(self, key: str) -> str:
+        edges = (*self.wires.values(), *self.dependencies.values())
+        tied = next((edge.id for edge in edges if key in (edge.source, edge.target)), None)
+        if tied is not None:
+            return f"is still connected by {tied!r}"
+        return f"still holds {next(n.name for n in self.nodes.values() if getattr(n, 'parent', None) == key)!r}"
 
     def _reparent(self, edit: Reparent) -> None:
         node = self._action(edit, edit.id)
         self._container(edit, edit.parent)
         self.nodes[edit.id] = node.model_copy(update={"parent": edit.parent, "position": edit.to})
+        self._count(node.parent, by=-1)
+        self._count(edit.parent, by=1)
 
     def _container(self, edit: Edit, key: str) -> None:
         if self._node(edit, key).tier != "container":
@@ -265,6 +288,7 @@ class _Draft:
         self._node(edit, wire.source)
         self._node(edit, wire.target)
         self.wires[wire.id] = wire
+        self._count(wire.source, wire.target, by=1)
 
     def _depend(self, edit: Depend) -> None:
         dependency = edit.dependency
@@ -273,10 +297,12 @@ class _Draft:
         self._container(edit, dependency.source)
         self._container(edit, dependency.target)
         self.dependencies[dependency.id] = dependency
+        self._count(dependency.source, dependency.target, by=1)
 
     def _take(self, edit: Edit, kept: dict[str, Any], key: str) -> None:
-        _present(edit, kept, key)
+        edge = _present(edit, kept, key)
         del kept[key]
+        self._count(edge.source, edge.target, by=-1)
 
 
 def configured(node: Any, edit: Configure) -> Any:

@@ -17,6 +17,7 @@ from engine.domain.values import (
     Identifier,
     JsonObject,
     Keyword,
+    NodeId,
     NodeName,
     Port,
     Position,
@@ -45,7 +46,7 @@ class NodeFields(Frozen):
 
     tier: ClassVar[Literal["container", "action"]]
 
-    id: Identifier
+    id: NodeId
     name: NodeName
     description: Text = ""
     position: Position = Position()

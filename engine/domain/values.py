@@ -75,6 +75,10 @@ ModelName = Annotated[
 Identifier = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_encodable)
 ]
+NodeId = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\[\]#]+$"), AfterValidator(_encodable)
+]
+"""Without / [ ] and #, which paths of steps are made of."""
 PortName = Identifier
 Keyword = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_no_controls)]
 JsonObject = dict[str, Json]

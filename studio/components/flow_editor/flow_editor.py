@@ -137,9 +137,16 @@ class FlowEditor(ReactComponent):
         """Say something for a few seconds; `kind` is info, success or error."""
         self._post({"type": "toast", "text": text, "kind": kind})
 
-    def select(self, ids: Sequence[str]) -> None:
-        """Select these nodes and no others."""
-        self._post({"type": "select", "ids": list(ids)})
+    def select(self, selector: Any = None) -> Any:  # noqa: ANN401 - Panel's own signature
+        """Select the nodes with these ids and no others.
+
+        Panel walks its components by a method of this name: given a type, a function or nothing,
+        that is what happens.
+        """
+        if selector is None or callable(selector):
+            return super().select(selector)
+        self._post({"type": "select", "ids": list(selector)})
+        return []
 
     def focus(self, ids: Sequence[str]) -> None:
         """Bring these nodes into the middle of the canvas at a readable size."""

@@ -1,0 +1,122 @@
+"""The engine as its users hold it: models, runs, the ledger and the functions of one store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.domain.canonical import Json
+from engine.domain.model import FunctionModel
+from engine.domain.rules import Finding
+from engine.domain.runs import Durability
+from engine.execution.frames import Watch
+from engine.ledger.book import Ledger
+from engine.models import Models
+from engine.ports import Catalog, Expressions, Tethers
+from engine.runs import RunHandle, Runs, Sources
+
+
+class Engine:
+    """One open store. Use it as a context manager, or call `close`. Safe to share between threads.
+
+    Attributes:
+        models: make, edit, publish, compare.
+        runs: start, resume, list, look into.
+        ledger: what changed, by whom, and whether it still verifies.
+        tethers: the functions that nodes can bind to.
+        expressions: CEL, as conditions and parameters use it.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        catalog: Catalog,
+        models: Models,
+        runs: Runs,
+        ledger: Ledger,
+        tethers: Tethers,
+        expressions: Expressions,
+        closers: tuple[Callable[[], None], ...],
+    ) -> None:
+        self.url = url
+        self.models = models
+        self.runs = runs
+        self.ledger = ledger
+        self.tethers = tethers
+        self.expressions = expressions
+        self._catalog = catalog
+        self._closers = closers
+        self._closed = False
+
+    def run(
+        self,
+        model: FunctionModel | str | Path,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability = "pipelined",
+        until: str | None = None,
+        watch: Watch | None = None,
+        workers: int | None = None,
+    ) -> RunHandle:
+        """Run a model to its end and return the run; see `start`."""
+        handle = self.start(model, inputs, durability=durability, until=until, watch=watch, workers=workers)
+        try:
+            return handle.wait()
+        except KeyboardInterrupt:
+            handle.cancel()
+            handle.wait(10)
+            raise
+
+    def start(
+        self,
+        model: FunctionModel | str | Path,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        durability: Durability = "pipelined",
+        until: str | None = None,
+        watch: Watch | None = None,
+        workers: int | None = None,
+    ) -> RunHandle:
+        """Start a run of a model, a model file, or a model in the store by name, and return at once.
+
+        `until` names a node: only it and what it needs are run. Raises `ModelNotFound`, `FileError`, `ModelInvalid`,
+        `InputRefused` or `ProviderMissing` before anything is recorded.
+        """
+        found, folder = self.find(model)
+        return self.runs.start(
+            found, inputs, durability=durability, until=until, watch=watch, folder=folder, workers=workers
+        )
+
+    def find(self, model: FunctionModel | str | Path) -> tuple[FunctionModel, Path | None]:
+        """Return (model, folder of its file or None) for a model, a path or a name in the store."""
+        if isinstance(model, FunctionModel):
+            return model, None
+        path = Path(model)
+        if isinstance(model, Path) or path.suffix == ".json":
+            return FunctionModel.load(path), path.parent
+        return self.models.get(model), None
+
+    def validate(self, model: FunctionModel | str | Path) -> tuple[Finding, ...]:
+        """Return the findings of a model."""
+        found, folder = self.find(model)
+        return self.models.validate(found, source=Sources(self.models, folder))
+
+    def describe(self) -> dict[str, Json]:
+        """Return facts about the store and the functions, for 'treadle doctor'."""
+        return {"store": self.url, **self._catalog.describe(), "tethers": len(self.tethers.specs())}
+
+    def close(self) -> None:
+        """Suspend runs under way and let go of the store. Calling it twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self.runs.close()
+            for closer in self._closers:
+                closer()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

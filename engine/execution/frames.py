@@ -1,0 +1,135 @@
+"""What a driver holds while a run goes on: a frame for each plan being run, a job for each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from engine.domain.runs import RunStatus
+from engine.execution.core import Core
+from engine.execution.invocation import Context
+from engine.execution.plan import Plan, Work
+
+
+class RunEvent(NamedTuple):
+    """Something a watcher may want to show. `state` is a step status, 'progress', or 'run' for the run itself."""
+
+    ts_us: int
+    path: str
+    node: str
+    state: str
+    facts: Mapping[str, Any]
+
+
+Watch = Callable[[list[RunEvent]], None]
+"""Receives events in batches, about 15 a second, on the run's own thread; it must return soon."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    status: RunStatus
+    outputs: dict[str, Any]
+    error: str | None
+
+
+class Frame:
+    """One plan being run: the root model, or a nested one for one call of its step."""
+
+    __slots__ = ("core", "error", "inputs", "left", "outputs", "over", "parent", "plan", "prefix", "running", "values")
+
+    def __init__(self, plan: Plan, core: Core, inputs: Mapping[str, Any], prefix: str, parent: Job | None) -> None:
+        self.plan, self.core, self.inputs, self.prefix, self.parent = plan, core, inputs, prefix, parent
+        self.values: list[Any] = [None] * len(plan.kinds)
+        self.left = plan.consumers.copy()
+        self.outputs: dict[str, Any] = {}
+        self.running = 0
+        self.error: str | None = None
+        self.over = False
+
+    def arguments(self, slot: int) -> dict[str, Any]:
+        """Return the values that wires bring to the ports of a slot; ports that got nothing are absent."""
+        found: dict[str, Any] = {}
+        for argument in self.plan.arguments[slot]:
+            given = [
+                self.values[source][port]
+                for source, port in argument.sources
+                if self.values[source] is not None and port in self.values[source]
+            ]
+            if argument.many:
+                found[argument.port] = given
+            elif given:
+                found[argument.port] = given[0]
+        return found
+
+    def keep(self, slot: int, outputs: dict[str, Any]) -> None:
+        """Hold a slot's outputs for its consumers and let go of inputs that nobody needs any more."""
+        if self.left[slot]:
+            self.values[slot] = outputs
+        self.release(slot)
+
+    def release(self, slot: int) -> None:
+        """Count a slot as consumer of its sources."""
+        for argument in self.plan.arguments[slot]:
+            for source, _ in argument.sources:
+                self.left[source] -= 1
+                if self.left[source] == 0:
+                    self.values[source] = None
+
+
+class Items:
+    """The items of a per-item step, their results and where it stands."""
+
+    __slots__ = ("ended", "error", "inputs", "limit", "next", "results", "running", "starting", "values")
+
+    def __init__(self, values: list[Any], inputs: dict[str, Any], limit: int) -> None:
+        self.values, self.inputs, self.limit = values, inputs, limit
+        self.results: list[dict[str, Any] | None] = [None] * len(values)
+        self.next = self.running = self.ended = 0
+        self.error: str | None = None
+        self.starting = False
+
+    @property
+    def has_next(self) -> bool:
+        """True when another item may begin now."""
+        return self.next < len(self.values) and self.running < self.limit
+
+
+class Job:
+    """One action being done, through all its attempts; for a per-item step, the whole and one for each item."""
+
+    __slots__ = (
+        "attempt",
+        "began_us",
+        "cancel",
+        "child",
+        "context",
+        "frame",
+        "generation",
+        "inputs",
+        "item",
+        "items",
+        "key",
+        "path",
+        "slot",
+        "stands_for",
+        "threaded",
+        "whole",
+        "work",
+    )
+
+    def __init__(self, frame: Frame, slot: int, work: Work, path: str, inputs: dict[str, Any]) -> None:
+        self.frame, self.slot, self.work, self.path, self.inputs = frame, slot, work, path, inputs
+        self.attempt = 0
+        self.generation = 0
+        """Grows with each attempt and when one is given up: a late result of an older one is ignored."""
+        self.began_us = 0
+        self.key = ""
+        self.context: Context | None = None
+        self.cancel: Callable[[], None] | None = None
+        self.threaded = False
+        self.child: Frame | None = None
+        self.items: Items | None = None
+        self.whole: Job | None = None
+        self.item = -1
+        self.stands_for: Job | None = None

@@ -1,0 +1,153 @@
+"""One call of an action: its inputs and settings, the call, and what its ports gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.domain.model import FunctionModel
+from engine.domain.nodes import Knowledge, NestedModel, Tether
+from engine.errors import PortMissing, StepError, TetherFailed, TreadleError
+from engine.execution.plan import Work
+from engine.execution.values import Encoded, encode
+from engine.ports import Expressions
+
+_LOG_LIMIT_CHARS = 65_536
+
+
+class Context:
+    """What a running tether may ask for; see `engine.ports.StepContext`."""
+
+    __slots__ = ("_dropped", "_length", "_report", "attempt", "idempotency_key", "is_cancelled", "lines")
+
+    def __init__(self, attempt: int, idempotency_key: str, report: Callable[[float, str], None] | None) -> None:
+        self.attempt = attempt
+        self.idempotency_key = idempotency_key
+        self.lines: list[str] = []
+        self.is_cancelled = False
+        self._report = report
+        self._length = 0
+        self._dropped = False
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the run is being cancelled."""
+        return self.is_cancelled
+
+    def progress(self, share: float, text: str = "") -> None:
+        """Report how much is done, from 0 to 1."""
+        if self._report is not None:
+            self._report(min(1.0, max(0.0, float(share))), str(text)[:200])
+
+    def log(self, text: str) -> None:
+        """Write a line into the step's log, which is kept up to 64 Ki characters."""
+        line = str(text)
+        self._length += len(line) + 1
+        if self._length <= _LOG_LIMIT_CHARS:
+            self.lines.append(line)
+        elif not self._dropped:
+            self._dropped = True
+            self.lines.append("… the rest of the log was left out (64 Ki characters are kept)")
+
+
+def scope_of(inputs: Mapping[str, Any], run_facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an expression of a step sees: each input by name, all as `inputs`, and the run as `run`."""
+    return {**inputs, "inputs": dict(inputs), "run": dict(run_facts)}
+
+
+def with_parameters(
+    work: Work, inputs: Mapping[str, Any], expressions: Expressions, run_facts: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (inputs, settings): wired values first, then constants, then expressions over both."""
+    merged = {**work.constants, **inputs}
+    if work.expressions:
+        scope = scope_of(merged, run_facts)
+        for name, text in work.expressions.items():
+            if name not in inputs:
+                merged[name] = expressions.evaluate(text, scope)
+    settings = {name: value for name, value in merged.items() if name in work.settings and name not in inputs}
+    return {name: value for name, value in merged.items() if name not in settings}, settings
+
+
+def outputs_of(work: Work, result: Any, inputs: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
+    """Return the value of each output port of the node from what its tether returned."""
+    node = work.node
+    given = result if isinstance(result, Mapping) else {"result": result}
+    mapping = node.output_mapping if isinstance(node, Tether) else {}
+    outputs: dict[str, Any] = {}
+    for port in node.outputs:
+        if port.name in mapping:
+            whole = given["result"] if set(given) == {"result"} else dict(given)
+            scope = {**inputs, "inputs": dict(inputs), "result": whole}
+            outputs[port.name] = expressions.evaluate(mapping[port.name].cel, scope)
+        elif port.name in given:
+            outputs[port.name] = given[port.name]
+        elif port.required:
+            raise PortMissing(port=repr(port.name), given=", ".join(map(repr, given)) or "nothing")
+    return outputs if node.outputs else dict(given)
+
+
+def extracted(node: NestedModel, child: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
+    """Return the output ports of a nested step from its model's outputs."""
+    if not node.outputs and not node.output_extraction:
+        return dict(child)
+    outputs: dict[str, Any] = {}
+    for port in node.outputs:
+        expression = node.output_extraction.get(port.name)
+        if expression is not None:
+            outputs[port.name] = expressions.evaluate(expression.cel, {"outputs": dict(child)})
+        else:
+            outputs[port.name] = child.get(port.name)
+    return outputs
+
+
+def nested_inputs(node: NestedModel, inputs: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
+    """Return the inputs that a nested step hands to its model."""
+    given = dict(inputs)
+    if node.context_mapping:
+        scope = {**inputs, "inputs": dict(inputs)}
+        given.update({name: expressions.evaluate(cel.cel, scope) for name, cel in node.context_mapping.items()})
+    return given
+
+
+def missing_inputs(model: FunctionModel, inputs: Mapping[str, Any]) -> str | None:
+    """Return the sentence that names the first required input that was not given, or None."""
+    for boundary in model.input_boundaries():
+        for port in boundary.outputs:
+            if port.required and port.name not in inputs and "default" not in port.port_schema:
+                return f"{model.name} needs the input {port.name!r}"
+    return None
+
+
+def constant_outputs(work: Work, constant: Any) -> dict[str, Any]:
+    """Return the outputs that a constant fallback gives: by port if it is an object of ports, else on each port."""
+    names = [port.name for port in work.node.outputs] or ["result"]
+    if isinstance(constant, dict) and set(names) <= set(constant):
+        return {name: constant[name] for name in names}
+    return dict.fromkeys(names, constant)
+
+
+def content_of(node: Knowledge) -> dict[str, Any]:
+    """Return what running a knowledge node yields: its documentation on every port."""
+    text = node.documentation or node.short_description
+    return {port.name: text for port in node.outputs} or {"content": text}
+
+
+def encoded(outputs: Mapping[str, Any]) -> dict[str, Encoded]:
+    """Return every output as bytes; `NotSerializable` names the port that can't be kept."""
+    return {port: encode(value, port=port) for port, value in outputs.items()}
+
+
+def as_step_error(error: BaseException) -> TreadleError:
+    """Return an error of ours for whatever a tether raised, as one sentence."""
+    if isinstance(error, TreadleError):
+        return error
+    text = str(error).strip().split("\n")[0] or "no reason given"
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        text = "it tried to end the program"
+    return TetherFailed(kind=type(error).__name__, reason=text)
+
+
+def is_retryable(error: TreadleError) -> bool:
+    """Say whether another attempt may help: failures of the work itself, not of how it is described."""
+    return isinstance(error, StepError) and not error.facts.get("permanent")

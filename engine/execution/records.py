@@ -1,0 +1,236 @@
+"""Journal records of a run: how they are written, and what they add up to.
+
+Steps are never stored twice: a run page, a resume and the sealing of a run all fold the same records.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.domain.runs import INLINE_LIMIT_BYTES, Attempt, Step, StepStatus, StoredValue
+from engine.execution.plan import Plan
+from engine.execution.values import ARROW, BYTES, Encoded, decode
+from engine.ports import Blobs, JournalRecord
+
+_SEGMENT = re.compile(r"([^/\[\]#]+)(?:\[(\d+)\])?(?:#\d+)?$")
+
+
+def done_body(
+    began_us: int, outputs: Mapping[str, Encoded], blobs: Blobs, *, logs: Sequence[str] = (), reason: str | None = None
+) -> bytes:
+    """Return the body of a `done` record: when the attempt began and what each port gave."""
+    kept = {port: _kept(encoded, blobs) for port, encoded in outputs.items()}
+    return _json([began_us, kept, list(logs), reason])
+
+
+def failed_body(began_us: int, error: str, *, final: bool, key: str = "", logs: Sequence[str] = ()) -> bytes:
+    """Return the body of a `failed` record; `final` when no attempt follows."""
+    return _json([began_us, error, final, key, list(logs)])
+
+
+def intent_body(began_us: int, key: str) -> bytes:
+    """Return the body of an `intent` record: an effect is about to begin under this idempotency key."""
+    return _json([began_us, key])
+
+
+def skipped_body(reason: str) -> bytes:
+    """Return the body of a `skipped` record."""
+    return _json([reason])
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a journal says has happened already, by path."""
+
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Kept outputs by port; `outputs_of` decodes them."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """How many attempts failed."""
+    final: dict[str, str] = field(default_factory=dict)
+    """Steps that failed for good, with the error."""
+    skipped: set[str] = field(default_factory=set)
+
+    def outputs_of(self, path: str, blobs: Blobs) -> dict[str, Any]:
+        """Return the values that a completed step gave."""
+        return {port: _value(kept, blobs) for port, kept in self.done[path].items()}
+
+
+def recover(records: Iterable[JournalRecord]) -> Recovered:
+    """Return what the records of an interrupted run say is done."""
+    found = Recovered()
+    for record in records:
+        if record.kind == "done":
+            found.done[record.path] = json.loads(record.body)[1]
+        elif record.kind == "failed":
+            found.failures[record.path] = max(found.failures.get(record.path, 0), record.attempt)
+            body = json.loads(record.body)
+            if body[2]:
+                found.final[record.path] = body[1]
+        elif record.kind == "skipped":
+            found.skipped.add(record.path)
+    return found
+
+
+def fold(run: str, records: Iterable[JournalRecord], plan: Plan, *, ended: bool = True) -> tuple[Step, ...]:
+    """Return the steps that the records add up to. With `ended`, what never began counts as cancelled."""
+    drafts: dict[str, _StepDraft] = {}
+    for record in records:
+        if record.kind in ("started", "ended"):
+            continue
+        draft = drafts.get(record.path)
+        if draft is None:
+            draft = drafts[record.path] = _StepDraft(record.path, *describe_path(plan, record.path))
+        draft.take(record, run)
+    steps = [draft.step(run, ended=ended) for draft in drafts.values()]
+    rest: StepStatus = "cancelled" if ended else "pending"
+    seen = set(drafts)
+    for slot, work in enumerate(plan.work):
+        node = plan.nodes[slot]
+        if work is not None and node.id not in seen and f"{node.id}[0]" not in seen:
+            steps.append(Step(run=run, path=node.id, node=node.id, name=node.name, kind=node.kind, status=rest))
+    return tuple(steps)
+
+
+def describe_path(plan: Plan, path: str) -> tuple[str, str, str]:
+    """Return (node id, name, kind) of the step at a path such as 'per-file[3]/clean'."""
+    node: Any = None
+    inside: Plan | None = plan
+    for segment in path.split("/"):
+        match = _SEGMENT.match(segment)
+        if match is None or inside is None:
+            return path, path, "tetherNode"
+        node = inside.model.nodes.get(match[1])
+        if node is None:
+            return match[1], match[1], "tetherNode"
+        slot = inside.slots.get(match[1])
+        work = inside.work[slot] if slot is not None else None
+        inside = work.nested if work is not None else None
+    index = re.search(r"\[(\d+)\](?:#\d+)?$", path)
+    return node.id, f"{node.name} · {int(index[1]) + 1}" if index else node.name, node.kind
+
+
+def merkle_leaves(records: Iterable[JournalRecord]) -> Iterable[bytes]:
+    """Yield one leaf a record, in order: the bytes that the Merkle root of a run is made over."""
+    for record in records:
+        head = _json([record.kind, record.path, record.attempt, record.ts_us])
+        yield hashlib.sha256(head + b"\0" + record.body).digest()
+
+
+class _StepDraft:
+    def __init__(self, path: str, node: str, name: str, kind: str) -> None:
+        self.path, self.node, self.name, self.kind = path, node, name, kind
+        self.attempts: dict[int, Attempt] = {}
+        self.outputs: dict[str, StoredValue] = {}
+        self.status: StepStatus = "pending"
+        self.error: str | None = None
+        self.reason: str | None = None
+        self.logs: list[str] = []
+
+    def take(self, record: JournalRecord, run: str) -> None:
+        body = json.loads(record.body)
+        take: Callable[[JournalRecord, list[Any]], None] = getattr(self, f"_take_{record.kind}")
+        take(record, body)
+        del run
+
+    def _take_intent(self, record: JournalRecord, body: list[Any]) -> None:
+        self.status = "running"
+        self.attempts[record.attempt] = Attempt(
+            number=record.attempt, started_at=_moment(body[0]), idempotency_key=body[1]
+        )
+
+    def _take_done(self, record: JournalRecord, body: list[Any]) -> None:
+        began_us, kept, logs, reason = body
+        self.status, self.error = ("cached" if reason == "cached" else "succeeded"), None
+        self.reason = reason
+        self.outputs = {port: _stored(item) for port, item in kept.items()}
+        self._ended(record, began_us, "succeeded", None)
+        self.logs.extend(logs)
+
+    def _take_failed(self, record: JournalRecord, body: list[Any]) -> None:
+        began_us, error, final, key, logs = body
+        self.status, self.error = ("failed" if final else "retrying"), error
+        self._ended(record, began_us, "failed", error, key)
+        self.logs.extend(logs)
+
+    def _take_skipped(self, record: JournalRecord, body: list[Any]) -> None:
+        del record
+        self.status, self.reason = "skipped", body[0]
+
+    def _ended(
+        self, record: JournalRecord, began_us: int, status: StepStatus, error: str | None, key: str = ""
+    ) -> None:
+        before = self.attempts.get(record.attempt)
+        self.attempts[record.attempt] = Attempt(
+            number=record.attempt,
+            started_at=_moment(began_us),
+            ended_at=_moment(record.ts_us),
+            status=status,
+            error=error,
+            idempotency_key=key or (before.idempotency_key if before else ""),
+        )
+
+    def step(self, run: str, *, ended: bool) -> Step:
+        status = self.status
+        if ended and status in ("running", "retrying", "pending"):
+            status = "cancelled"
+        return Step(
+            run=run,
+            path=self.path,
+            node=self.node,
+            name=self.name,
+            kind=self.kind,
+            status=status,
+            attempts=tuple(self.attempts[number] for number in sorted(self.attempts)),
+            outputs=self.outputs,
+            error=self.error,
+            reason=self.reason,
+            logs=tuple(self.logs),
+        )
+
+
+def _kept(encoded: Encoded, blobs: Blobs) -> list[Any]:
+    """Return [media type, summary, size, form, data]; form is t(ext), b(ase64) or s(ha256 of a blob)."""
+    size = len(encoded.data)
+    if size > INLINE_LIMIT_BYTES:
+        return [encoded.media_type, encoded.summary, size, "s", blobs.put(encoded.data)]
+    if encoded.media_type in (ARROW, BYTES):
+        return [encoded.media_type, encoded.summary, size, "b", base64.b64encode(encoded.data).decode()]
+    return [encoded.media_type, encoded.summary, size, "t", encoded.data.decode()]
+
+
+def _bytes(kept: list[Any]) -> bytes:
+    return base64.b64decode(kept[4]) if kept[3] == "b" else kept[4].encode()
+
+
+def _value(kept: list[Any], blobs: Blobs) -> Any:
+    return decode(kept[0], blobs.get(kept[4]) if kept[3] == "s" else _bytes(kept))
+
+
+def _stored(kept: list[Any]) -> StoredValue:
+    media_type, summary, size, form, data = kept
+    if form == "s":
+        return StoredValue(media_type=media_type, sha256=data, size_bytes=size, summary=summary)
+    inline = _bytes(kept)
+    return StoredValue(
+        media_type=media_type,
+        sha256=hashlib.sha256(inline).hexdigest(),
+        size_bytes=size,
+        summary=summary,
+        data=inline,
+    )
+
+
+def _moment(ts_us: int) -> datetime:
+    seconds, micros = divmod(ts_us, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,140 @@
+"""Models, batches, versions, runs and steps as JSON text, the form in which stores keep them.
+
+Values are written in full or by what differs from the defaults, so that text written by an older release is read by
+a newer one. Bytes are Base64. Reading raises ValueError, KeyError or TypeError for text that none of ours wrote;
+a store says then that it is corrupted.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from engine.domain.canonical import Json
+from engine.domain.edits import EditBatch, edit_json
+from engine.domain.model import FunctionModel
+from engine.domain.runs import Attempt, Run, Step, StoredValue
+from engine.domain.versions import Version
+from engine.errors import NotCanonical
+
+_MODEL_FACTS = ("status", "revision", "owner", "organization", "permissions", "deleted_at", "deleted_by")
+"""What a model has besides its file."""
+_VALUES = ("inputs", "outputs")
+_Text = TypeVar("_Text", bound="str | None")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def json_text(value: Json) -> str:
+    """Return compact JSON; raise `NotCanonical` for what JSON or UTF-8 can't hold."""
+    try:
+        text = _encode(value)
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotCanonical(reason="a text holds half of a surrogate pair") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotCanonical(reason=str(error)) from None
+    return text
+
+
+def column_text(text: _Text) -> _Text:
+    """Return a text that a column holds by itself, checked: no half surrogate pair, and no NUL, which Postgres lacks."""
+    if text is not None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotCanonical(reason="a text holds half of a surrogate pair") from None
+        if "\x00" in text:
+            raise NotCanonical(reason="a text holds a null character")
+    return text
+
+
+def json_value(text: str) -> Json:
+    """Read back what `json_text` wrote."""
+    return json.loads(text)
+
+
+def model_json(model: FunctionModel) -> Json:
+    """Return the whole model: its file and what a store knows besides."""
+    facts = model.model_dump(mode="json", include=set(_MODEL_FACTS), exclude_defaults=True)
+    return {**model.to_json(), **facts}
+
+
+def model_from(plain: Json) -> FunctionModel:
+    """Read back what `model_json` wrote."""
+    fields = {key: value for key, value in plain.items() if key != "format"}
+    for name in ("nodes", "wires", "dependencies"):
+        fields[name] = {element["id"]: element for element in fields[name]}
+    return FunctionModel.model_validate(fields)
+
+
+def batch_json(batch: EditBatch) -> Json:
+    """Return a batch with each edit in its JSON form."""
+    return {**batch.model_dump(mode="json", exclude={"edits"}), "edits": [edit_json(edit) for edit in batch.edits]}
+
+
+def batch_from(plain: Json) -> EditBatch:
+    """Read back what `batch_json` wrote."""
+    return EditBatch.model_validate(plain)
+
+
+def version_json(version: Version) -> Json:
+    """Return a version with its snapshot."""
+    return {**version.model_dump(mode="json", exclude={"snapshot"}), "snapshot": model_json(version.snapshot)}
+
+
+def version_from(plain: Json) -> Version:
+    """Read back what `version_json` wrote."""
+    return Version.model_validate({**plain, "snapshot": model_from(plain["snapshot"])})
+
+
+def run_json(run: Run) -> Json:
+    """Return a run without its model file, which can be large and is kept by itself."""
+    values = {name: values_json(getattr(run, name)) for name in _VALUES}
+    return {**run.model_dump(mode="json", exclude={*_VALUES, "model_file"}, exclude_defaults=True), **values}
+
+
+def run_from(plain: Json, model_file: Json = None) -> Run:
+    """Read back what `run_json` wrote."""
+    values = {name: values_from(plain[name]) for name in _VALUES}
+    return Run.model_validate({**plain, **values, "model_file": model_file})
+
+
+def attempts_json(attempts: tuple[Attempt, ...]) -> Json:
+    """Return the attempts of a step."""
+    return [attempt.model_dump(mode="json", exclude_defaults=True) for attempt in attempts]
+
+
+def step_json(step: Step) -> Json:
+    """Return a step."""
+    plain = step.model_dump(mode="json", exclude={"attempts", "outputs"}, exclude_defaults=True)
+    return {**plain, "attempts": attempts_json(step.attempts), "outputs": values_json(step.outputs)}
+
+
+def step_from(plain: Json) -> Step:
+    """Read back what `step_json` wrote."""
+    return Step.model_validate({**plain, "outputs": values_from(plain["outputs"])})
+
+
+def values_json(values: Mapping[str, StoredValue]) -> Json:
+    """Return values by port, their bytes in Base64."""
+    return {port: _value_json(value) for port, value in values.items()}
+
+
+def values_from(plain: Json) -> dict[str, StoredValue]:
+    """Read back what `values_json` wrote."""
+    return {port: _value_from(value) for port, value in plain.items()}
+
+
+
+
+def _value_json(value: StoredValue) -> Json:
+    plain = value.model_dump(mode="json", exclude={"data"}, exclude_defaults=True)
+    return plain if value.data is None else {**plain, "data": b64encode(value.data).decode()}
+
+
+def _value_from(plain: Json) -> StoredValue:
+    data = plain.get("data")
+    return StoredValue(**{**plain, "data": None if data is None else b64decode(data, validate=True)})

@@ -1,0 +1,38 @@
+"""How names are compared and texts are searched: the same in every store, so it is computed here and stored."""
+
+from __future__ import annotations
+
+from unicodedata import normalize
+
+from engine.domain.events import Draft
+from engine.domain.model import FunctionModel
+from engine.domain.runs import Run
+
+
+def fold(text: str) -> str:
+    """Return `text` for comparison without case: 'STRASSE' and 'straße' are one, 'é' composed and decomposed too.
+
+    Canonical caseless matching of the Unicode Standard, section 3.13, D145. NUL is dropped: no database searches it.
+    """
+    return normalize("NFC", normalize("NFD", text).casefold()).replace("\x00", "")
+
+
+def model_search(model: FunctionModel) -> str:
+    """Return where a search for models looks, besides the names of nodes."""
+    return f"{fold(model.name)}\n{fold(model.description)}"
+
+
+def tag_search(model: FunctionModel) -> str:
+    """Return a model's tags, each between line breaks: tags have none inside."""
+    return "\n" + "".join(f"{fold(tag)}\n" for tag in model.tags)
+
+
+def run_search(run: Run) -> str:
+    """Return where a search for runs looks: model name, id and error."""
+    return f"{fold(run.model_name)}\n{fold(run.id)}\n{fold(run.error or '')}"
+
+
+def entry_search(entry: Draft) -> str:
+    """Return where a search in the ledger looks: everything that words were put into. Compared with `lower`."""
+    words = (entry.actor, entry.action, entry.entity_kind, entry.entity, entry.run, entry.request, entry.patch)
+    return "\n".join(word or "" for word in words).lower()

@@ -1,0 +1,238 @@
+"""The journal of runs under way in a SQLite file: WAL, synchronous=FULL, one writer thread with group commit.
+
+`append` only queues. The writer thread takes everything queued into one transaction and calls fsync once for all of
+it, so that the price of durability is shared by whatever happened meanwhile. Every record carries a CRC-32 that runs
+on from the record before, and the run's row keeps how many there are and the last CRC: a byte changed or a record
+lost anywhere in the file shows when the run is read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Condition, Lock, Thread
+from typing import NamedTuple
+from zlib import crc32
+
+from engine.errors import JournalBroken
+from engine.ports import JournalRecord
+from engine.storage.journal_schema import open_connection
+from engine.storage.process import Owner, is_alive, this_process
+
+_BATCH_RECORDS = 20_000
+"""At most this many records in one transaction, so that a waiting step is not kept for seconds."""
+
+_RUNS = "SELECT number, records, crc FROM runs WHERE run = ?"
+_NEW_RUN = "INSERT INTO runs (number, run, records, crc) VALUES ((SELECT ifnull(max(number), 0) + 1 FROM runs), ?, 0, 0)"
+_COUNT = "UPDATE runs SET records = ?, crc = ? WHERE number = ?"
+_INSERT = "INSERT INTO records (run, position, kind, path, attempt, ts_us, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_RECORDS = "SELECT position, kind, path, attempt, ts_us, body, crc FROM records WHERE run = ? ORDER BY position"
+_STRAY = "SELECT 1 FROM records WHERE run NOT IN (SELECT number FROM runs) LIMIT 1"
+_CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host) VALUES (?, ?, ?, ?)"
+
+
+class _Tail(NamedTuple):
+    """Where a run's records end: its number, how many there are, the CRC of the last."""
+
+    number: int
+    records: int
+    crc: int
+
+
+class SqliteJournal:
+    """A journal in one file, which several processes may have open. Safe to use from any thread."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open or make the file; `JournalBroken` if it is damaged or not a journal, and then it is left as it is."""
+        self._path = Path(path)
+        self._connection = open_connection(self._path)
+        self._owner = this_process()
+        self._queue: deque[JournalRecord] = deque()
+        self._database = Lock()
+        """Held while the connection is used."""
+        self._lock = Lock()
+        """Guards what follows. Entered by itself where it is hot: a Condition's own `with` costs three times as much."""
+        self._changed = Condition(self._lock)
+        """Told of what the writer or those who wait for it care about."""
+        self._queued = 0
+        self._written = 0
+        self._sleeping = False
+        self._closing = False
+        self._failure: str | None = None
+        self._writer = Thread(target=self._write_on, name="treadle-journal", daemon=True)
+        self._writer.start()
+
+    def append(self, record: JournalRecord) -> int:
+        """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._broken(self._failure)
+            self._queue.append(record)
+            self._queued += 1
+            if self._sleeping:
+                self._sleeping = False
+                self._changed.notify_all()
+            return self._queued
+
+    def sync(self, ticket: int) -> None:
+        """Return when every record up to `ticket` is on disk; `JournalBroken` if that can't be."""
+        with self._lock:
+            while self._written < ticket and self._failure is None:
+                self._changed.wait()
+            if self._failure is not None:
+                raise self._broken(self._failure)
+
+    def read(self, run: str) -> list[JournalRecord]:
+        """Return the records of a run in order; `JournalBroken` naming run and position if any is damaged."""
+        self.sync(self._queued)
+        with self._using() as connection:
+            tail = _tail(connection, run)
+            if tail is None:
+                if connection.execute(_STRAY).fetchone():
+                    raise self._broken(f"it holds records, but not those of run {run} by that name")
+                return []
+            return self._checked(run, tail, connection.execute(_RECORDS, (tail.number,)))
+
+    def unfinished(self) -> list[str]:
+        """Return the runs that have records, the first begun first."""
+        self.sync(self._queued)
+        with self._using() as connection:
+            if connection.execute(_STRAY).fetchone():
+                raise self._broken("it holds records of a run whose name is lost")
+            return [name for (name,) in connection.execute("SELECT run FROM runs ORDER BY number")]
+
+    def claim(self, run: str) -> bool:
+        """Take a run for this process; False while another live process has it."""
+        with self._using() as connection, _transaction(connection):
+            row = connection.execute("SELECT pid, started, host FROM claims WHERE run = ?", (run,)).fetchone()
+            if row is not None:
+                owner = Owner(*row)
+                if owner != self._owner and is_alive(owner):
+                    return False
+            connection.execute(_CLAIM, (run, *self._owner))
+            return True
+
+    def forget(self, run: str) -> None:
+        """Drop the records and the claim of a sealed run."""
+        self.sync(self._queued)
+        with self._using() as connection, _transaction(connection):
+            connection.execute("DELETE FROM records WHERE run = (SELECT number FROM runs WHERE run = ?)", (run,))
+            connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+            connection.execute("DELETE FROM claims WHERE run = ?", (run,))
+
+    def close(self) -> None:
+        """Write what is queued and close. Calling it twice is harmless."""
+        with self._lock:
+            self._closing = True
+            self._changed.notify_all()
+        self._writer.join()
+        with self._database:
+            self._connection.close()
+
+    def _write_on(self) -> None:
+        """Write batch after batch until closing or a failure; the writer thread's whole life."""
+        while True:
+            with self._lock:
+                while not self._queue and not self._closing:
+                    self._sleeping = True
+                    self._changed.wait()
+                if not self._queue:
+                    self._failure = self._failure or "it was closed"
+                    self._changed.notify_all()
+                    return
+            failure = self._write_batch()
+            if failure is not None:
+                with self._lock:
+                    self._failure = failure
+                    self._changed.notify_all()
+                return
+
+    def _write_batch(self) -> str | None:
+        """Write what is queued in one transaction; return why that failed, whatever the reason: nothing is lost unseen."""
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_RECORDS))]
+        try:
+            with self._database, _transaction(self._connection):
+                _insert(self._connection, batch)
+        except Exception as error:  # noqa: BLE001  (whatever it was, the records are not on disk: everybody is told)
+            return str(error) or type(error).__name__
+        with self._lock:
+            self._written += len(batch)
+            self._changed.notify_all()
+        return None
+
+    def _checked(self, run: str, tail: _Tail, rows: Iterator[Sequence[object]]) -> list[JournalRecord]:
+        found: list[JournalRecord] = []
+        crc, expected = 0, 0
+        for position, *fields, stored in rows:
+            expected += 1
+            record = JournalRecord(run, *fields)  # pyright: ignore[reportArgumentType]  (the CRC tells whether they are)
+            crc = _crc(record, expected, crc) if _is_whole(record) else -1
+            if position != expected or stored != crc:
+                raise self._broken(f"record {expected} of run {run} is damaged")
+            found.append(record)
+        if (expected, crc) != (tail.records, tail.crc):
+            raise self._broken(f"of the {tail.records} records of run {run}, those after {expected} are lost or damaged")
+        return found
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        with self._database:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise self._broken(str(error)) from None
+
+    def _broken(self, reason: str) -> JournalBroken:
+        return JournalBroken(path=self._path, reason=reason)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold the file's write lock from the first statement on: several processes may write."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(connection: sqlite3.Connection, batch: list[JournalRecord]) -> None:
+    by_run: dict[str, list[JournalRecord]] = {}
+    for record in batch:
+        by_run.setdefault(record.run, []).append(record)
+    for run, records in by_run.items():
+        tail = _tail(connection, run)
+        if tail is None:
+            connection.execute(_NEW_RUN, (run,))
+            tail = _tail(connection, run)
+            assert tail is not None  # noqa: S101  (just inserted, under the write lock)
+        number, position, crc = tail
+        rows: list[tuple[object, ...]] = []
+        for record in records:
+            position += 1
+            crc = _crc(record, position, crc)
+            rows.append((number, position, *record[1:], crc))
+        connection.executemany(_INSERT, rows)
+        connection.execute(_COUNT, (position, crc, number))
+
+
+def _tail(connection: sqlite3.Connection, run: str) -> _Tail | None:
+    row = connection.execute(_RUNS, (run,)).fetchone()
+    return None if row is None else _Tail(*row)
+
+
+def _crc(record: JournalRecord, position: int, previous: int) -> int:
+    """Return the CRC-32 of a record's fields, its position and the CRC of the record before."""
+    run, kind, path, attempt, ts_us, body = record
+    return crc32(body, crc32(f"{run}\0{position}\0{kind}\0{path}\0{attempt}\0{ts_us}\0".encode(), previous))
+
+
+def _is_whole(record: JournalRecord) -> bool:
+    """Tell whether the types are those that were written: a damaged cell can come back as any."""
+    return isinstance(record.body, bytes) and isinstance(record.kind, str) and isinstance(record.path, str)

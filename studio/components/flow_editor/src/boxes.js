@@ -1,0 +1,76 @@
+/* Where things are on the canvas, from React Flow's own lookup. */
+import { Obstacles } from "./route.js";
+
+function rectangle(node) {
+  const { x, y } = node.internals.positionAbsolute;
+  const width = node.measured?.width ?? node.width ?? node.initialWidth ?? 0;
+  const height = node.measured?.height ?? node.height ?? node.initialHeight ?? 0;
+  return { id: node.id, left: x, top: y, right: x + width, bottom: y + height };
+}
+
+/* A node's rectangle, with the top and bottom of the outermost container around it. */
+export function boxOf(lookup, id) {
+  const node = lookup.get(id);
+  if (!node) return null;
+  let frame = node;
+  while (frame.parentId && lookup.has(frame.parentId)) frame = lookup.get(frame.parentId);
+  const around = rectangle(frame);
+  return { ...rectangle(node), frameTop: around.top, frameBottom: around.bottom };
+}
+
+export const isOpenFrame = (node) => node.type === "container" && !node.data.view.collapsed;
+
+/* The obstacles for wires, collected once per turn and not once per wire. */
+export class Boxes {
+  #obstacles = null;
+
+  forget() {
+    this.#obstacles = null;
+  }
+
+  get(lookup) {
+    this.#obstacles ??= new Obstacles(
+      [...lookup.values()].filter((node) => !node.hidden && !isOpenFrame(node)).map(rectangle),
+    );
+    return this.#obstacles;
+  }
+}
+
+/* The innermost open container under a point of the canvas, apart from `except` and what is inside it. */
+export function containerAt(lookup, { x, y }, except) {
+  let found = null;
+  for (const node of lookup.values()) {
+    if (!isOpenFrame(node) || node.hidden || node.id === except || isInside(lookup, node, except)) continue;
+    const box = rectangle(node);
+    const hit = x > box.left && x < box.right && y > box.top && y < box.bottom;
+    if (hit && (!found || depth(lookup, node) > depth(lookup, found))) found = node;
+  }
+  return found;
+}
+
+const above = (lookup, node) => (node.parentId ? lookup.get(node.parentId) : undefined);
+
+function isInside(lookup, node, id) {
+  for (let at = above(lookup, node); at; at = above(lookup, at)) if (at.id === id) return true;
+  return false;
+}
+
+function depth(lookup, node) {
+  let levels = 0;
+  for (let at = above(lookup, node); at; at = above(lookup, at)) levels += 1;
+  return levels;
+}
+
+export function middleOf(node) {
+  const box = rectangle(node);
+  return { x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2 };
+}
+
+export function bounds(nodes) {
+  const boxes = nodes.map(rectangle);
+  const left = Math.min(...boxes.map((box) => box.left));
+  const top = Math.min(...boxes.map((box) => box.top));
+  const right = Math.max(...boxes.map((box) => box.right));
+  const bottom = Math.max(...boxes.map((box) => box.bottom));
+  return { left, top, right, bottom, width: right - left, height: bottom - top };
+}

@@ -1,0 +1,124 @@
+/* The way of a wire: a plain curve where nothing is in the way, else around the nodes in between. */
+
+const CLEARANCE = 10;
+const STUB = 24;
+const RADIUS = 22;
+const SAMPLES = 14;
+
+/* The visible cards as rectangles; found by x-columns, so that a long graph costs no more per wire. */
+export class Obstacles {
+  #columns = new Map();
+  static COLUMN = 256;
+
+  constructor(boxes) {
+    for (const box of boxes) {
+      for (const column of Obstacles.#span(box.left, box.right)) {
+        if (!this.#columns.has(column)) this.#columns.set(column, []);
+        this.#columns.get(column).push(box);
+      }
+    }
+  }
+
+  static *#span(left, right) {
+    const last = Math.floor(right / Obstacles.COLUMN);
+    for (let column = Math.floor(left / Obstacles.COLUMN); column <= last; column += 1) yield column;
+  }
+
+  within(left, right, except) {
+    const found = new Set();
+    for (const column of Obstacles.#span(left, right)) {
+      this.#columns.get(column)?.forEach((box) => {
+        if (!except.includes(box.id) && box.right > left && box.left < right) found.add(box);
+      });
+    }
+    return [...found];
+  }
+}
+
+const inside = (box, x, y) => x > box.left - 4 && x < box.right + 4 && y > box.top - 4 && y < box.bottom + 4;
+
+function curve(from, to) {
+  const reach = Math.max(24, Math.min(160, Math.abs(to.x - from.x) * 0.5));
+  return { from, a: { x: from.x + reach, y: from.y }, b: { x: to.x - reach, y: to.y }, to };
+}
+
+function along({ from, a, b, to }, t) {
+  const u = 1 - t;
+  const mix = (axis) =>
+    u ** 3 * from[axis] + 3 * u * u * t * a[axis] + 3 * u * t * t * b[axis] + t ** 3 * to[axis];
+  return { x: mix("x"), y: mix("y") };
+}
+
+function curveIsFree(bezier, boxes) {
+  for (let step = 1; step < SAMPLES; step += 1) {
+    const { x, y } = along(bezier, step / SAMPLES);
+    if (boxes.some((box) => inside(box, x, y))) return false;
+  }
+  return true;
+}
+
+function segmentIsFree(p, q, boxes) {
+  const [left, right] = [Math.min(p.x, q.x) - 4, Math.max(p.x, q.x) + 4];
+  const [top, bottom] = [Math.min(p.y, q.y) - 4, Math.max(p.y, q.y) + 4];
+  return !boxes.some((box) => box.right > left && box.left < right && box.bottom > top && box.top < bottom);
+}
+
+const isFree = (points, boxes) => points.slice(1).every((point, index) => segmentIsFree(points[index], point, boxes));
+
+function length(points) {
+  return points.slice(1).reduce((sum, p, i) => sum + Math.abs(p.x - points[i].x) + Math.abs(p.y - points[i].y), 0);
+}
+
+/* Out of the source, to a level, along it, to the target. */
+function detour(from, to, y) {
+  const [out, back] = [from.x + STUB, to.x - STUB];
+  return [from, { x: out, y: from.y }, { x: out, y }, { x: back, y }, { x: back, y: to.y }, to];
+}
+
+function bestDetour(from, to, boxes, ends) {
+  const middle = (from.y + to.y) / 2;
+  const edges = [...boxes, ...ends].flatMap((box) => [box.top - CLEARANCE - 6, box.bottom + CLEARANCE + 6]);
+  const gaps = ends.length === 2 ? [gapBetween(...ends)].filter((y) => y !== null) : [];
+  const ways = [...gaps, middle, ...edges].map((y) => detour(from, to, y));
+  const blocked = [...boxes, ...ends.map(shrink)];
+  const cost = (points) => length(points) + (isFree(points, blocked) ? 0 : 10_000);
+  return ways.reduce((best, points) => (cost(points) < cost(best) - 1 ? points : best));
+}
+
+/* The ends themselves only bar their inside: the wire starts and finishes on their edge. */
+const shrink = (box) => ({ ...box, left: box.left + 8, right: box.right - 8 });
+
+function gapBetween(a, b) {
+  if (a.frameBottom < b.frameTop) return (a.frameBottom + b.frameTop) / 2;
+  if (b.frameBottom < a.frameTop) return (b.frameBottom + a.frameTop) / 2;
+  return null;
+}
+
+function rounded(points) {
+  let path = `M${points[0].x},${points[0].y}`;
+  for (let index = 1; index < points.length - 1; index += 1) {
+    const [p, q, r] = [points[index - 1], points[index], points[index + 1]];
+    const [before, after] = [Math.hypot(q.x - p.x, q.y - p.y), Math.hypot(r.x - q.x, r.y - q.y)];
+    const radius = Math.min(RADIUS, before / 2, after / 2);
+    if (radius < 0.5) continue;
+    const start = { x: q.x - ((q.x - p.x) / before) * radius, y: q.y - ((q.y - p.y) / before) * radius };
+    const end = { x: q.x + ((r.x - q.x) / after) * radius, y: q.y + ((r.y - q.y) / after) * radius };
+    path += `L${start.x},${start.y}Q${q.x},${q.y} ${end.x},${end.y}`;
+  }
+  const last = points.at(-1);
+  return `${path}L${last.x},${last.y}`;
+}
+
+/* {path, middle} of a wire between two points. `ends` are the boxes it joins, `obstacles` all of them. */
+export function route(from, to, obstacles, ends) {
+  const [left, right] = [Math.min(from.x, to.x) - STUB, Math.max(from.x, to.x) + STUB];
+  const boxes = obstacles.within(left, right, ends.map((box) => box.id));
+  const bezier = curve(from, to);
+  if (to.x >= from.x + 16 && curveIsFree(bezier, boxes)) {
+    const { a, b } = bezier;
+    const path = `M${from.x},${from.y}C${a.x},${a.y} ${b.x},${b.y} ${to.x},${to.y}`;
+    return { path, middle: along(bezier, 0.5) };
+  }
+  const points = bestDetour(from, to, boxes, ends);
+  return { path: rounded(points), middle: { x: (points[2].x + points[3].x) / 2, y: points[2].y } };
+}
