@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engine.domain.canonical import Json
 from engine.domain.model import FunctionModel
 from engine.domain.rules import Finding
 from engine.domain.runs import Durability
+from engine.errors import LedgerTampered
 from engine.execution.frames import Watch
 from engine.ledger.book import Ledger
 from engine.models import Models
@@ -112,10 +114,12 @@ class Engine:
         if not self._closed:
             self._closed = True
             self.runs.close()
+            with suppress(LedgerTampered):  # 'ledger verify' names it; closing must not fail for it
+                self.ledger.sign()
             for closer in self._closers:
                 closer()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -100,9 +100,7 @@ class Models:
     def create(self, name: str, *, description: str = "") -> FunctionModel:
         """Make an empty draft; raise `ModelExists` for a name that is taken."""
         model = FunctionModel(id=self._clock.new_id(), name=name, description=description, owner=self._actor)
-        self._catalog.commit(
-            InsertModel(model=model), self._record("model.created", model.id, None, _keyed(model))
-        )
+        self._catalog.commit(InsertModel(model=model), self._record("model.created", model.id, None, _keyed(model)))
         return model
 
     def add(self, model: FunctionModel, *, name: str | None = None) -> FunctionModel:
@@ -118,9 +116,7 @@ class Models:
         self._catalog.commit(*writes, self._record("model.created", added.id, None, _keyed(added)))
         return added
 
-    def save(
-        self, reference: str, edits: Sequence[Edit], *, base_revision: int, name: str = "Edit"
-    ) -> FunctionModel:
+    def save(self, reference: str, edits: Sequence[Edit], *, base_revision: int, name: str = "Edit") -> FunctionModel:
         """Apply edits made on top of `base_revision` and return the new state.
 
         Edits that others saved meanwhile are merged when they touch other fields; else `EditConflict` names both.
@@ -242,7 +238,9 @@ class Models:
             return tuple(edits)
         if current.revision < base_revision:
             raise StaleRevision(current=current.revision, based_on=base_revision)
-        theirs = [edit for _, batch in self._catalog.batches(current.id, after_revision=base_revision) for edit in batch.edits]
+        theirs = [
+            edit for _, batch in self._catalog.batches(current.id, after_revision=base_revision) for edit in batch.edits
+        ]
         return merge(self.at_revision(current.id, base_revision), edits, theirs).edits
 
     def _put(self, action: Action, before: FunctionModel, after: FunctionModel) -> FunctionModel:

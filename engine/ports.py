@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
+from pydantic import Field
+
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
 from engine.domain.events import Draft, Entry, Head
@@ -269,13 +271,13 @@ class TetherSpec(Frozen):
     binding: Literal["function", "code", "http", "sql", "mcp", "spindle"] = "function"
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
-    settings: Schema = {}
+    settings: Schema = Field(default_factory=dict)
     """JSON Schema (object) of the settings that are not ports."""
     effect: bool = False
     """True: leaves the process; a completed one is never repeated."""
     runs: Literal["auto", "inline", "thread", "async", "process"] = "auto"
     keywords: tuple[str, ...] = ()
-    example: dict[str, Any] = {}
+    example: dict[str, Any] = Field(default_factory=dict)
     """Settings and inputs to try it with."""
 
 
@@ -341,7 +343,3 @@ class ModelSource(Protocol):
     def nested(self, reference: str, version: Semver | None) -> FunctionModel | None:
         """Return the model that a nested step names, or None."""
         ...
-
-
-
-

@@ -234,13 +234,17 @@ class Runs:
         """Return a run by its id or the unique beginning or end of it; raise `RunNotFound`."""
         found = self._catalog.run(run)
         if found is None and len(run) >= 4:
-            near = [row for row in self._catalog.runs(text=run, limit=3) if row.id.startswith(run) or row.id.endswith(run)]
+            near = [
+                row for row in self._catalog.runs(text=run, limit=3) if row.id.startswith(run) or row.id.endswith(run)
+            ]
             found = self._catalog.run(near[0].id) if len(near) == 1 else None
         if found is None:
             raise RunNotFound(run=run)
         return found
 
-    def list(self, *, model: str | None = None, status: str | None = None, text: str = "", limit: int = 100, offset: int = 0) -> list[Run]:
+    def list(
+        self, *, model: str | None = None, status: str | None = None, text: str = "", limit: int = 100, offset: int = 0
+    ) -> list[Run]:
         """List runs, newest first; see `Catalog.runs`."""
         return self._catalog.runs(model=model, status=status, text=text, limit=limit, offset=offset)
 
@@ -420,4 +424,3 @@ def _embedded(model: FunctionModel, source: ModelSource) -> dict[str, Json]:
                     found[key] = loads(child.to_file())
                     stack.append(child)
     return found
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from engine.engine import Engine
@@ -97,11 +98,11 @@ def _key(home: Path) -> bytes:
     path = home / "ledger.key"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-        except FileExistsError:
-            pass
+        with (
+            suppress(FileExistsError),
+            os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+        ):
+            file.write(secrets.token_bytes(KEY_BYTES))
         return path.read_bytes()
     except OSError as error:
         raise StoreUnreachable(path=path, reason=error.strerror) from None

@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from starlette.datastructures import MutableHeaders
 
 from studio.error_pages import error_response
@@ -69,6 +70,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         facts = scope["treadle"] = {"id": secrets.token_hex(6), "nonce": secrets.token_urlsafe(16)}
+        structlog.contextvars.bind_contextvars(request=facts["id"])  # every log line of this task carries it
         started = time.perf_counter()
         answer: dict[str, Any] = {"status": None}
 
@@ -87,10 +89,10 @@ class Access:
         except BodyTooLarge:
             await self._answer_late(scope, receive, observe, answer, TOO_LARGE.status)
         except Exception as error:  # noqa: BLE001  the outermost place: here it becomes a page and a log line
-            self._log.error("request failed", id=facts["id"], path=scope["path"], exc_info=error)
+            self._log.error("request failed", path=scope["path"], exc_info=error)
             await self._answer_late(scope, receive, observe, answer, 500)
         finally:
-            self._write(scope, facts, answer, time.perf_counter() - started)
+            self._write(scope, answer, time.perf_counter() - started)
 
     async def _answer_late(
         self, scope: Scope, receive: Receive, send: Send, answer: dict[str, Any], status: int
@@ -102,13 +104,12 @@ class Access:
         else:
             await error_response(scope, status)(scope, receive, send)
 
-    def _write(self, scope: Scope, facts: dict[str, str], answer: dict[str, Any], took_s: float) -> None:
+    def _write(self, scope: Scope, answer: dict[str, Any], took_s: float) -> None:
         if not self._enabled or (scope["path"].startswith(_QUIET_PREFIXES) and (answer["status"] or 0) < 400):  # noqa: PLR2004
             return
         # The path only: a query may carry the token.
         self._log.info(
             scope["type"],
-            id=facts["id"],
             method=scope.get("method", "WS"),
             path=scope["path"],
             status=answer["status"],

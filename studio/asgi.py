@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import panel as pn
 from fastapi import APIRouter, FastAPI
-from panel.template.base import Template
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from engine.errors import TreadleError
 from studio.access import Access
-from studio.assets import serve_asset
+from studio.static import serve_asset
 from studio.documents import Documents, TokenCheck, note_failure
 from studio.error_pages import THEME_COOKIE, error_response, refusal_response
 from studio.logs import logger
@@ -63,7 +62,7 @@ class StudioApp:
         self.fastapi = fastapi
         self.documents = documents
         self.settings = settings
-        checked = TokenCheck(fastapi, settings.session_secret)
+        checked = TokenCheck(fastapi, documents)
         self._entry = Access(Gate(checked, settings, refusal_response), settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,10 +123,10 @@ def _lazy_page(module: str, path: str) -> Callable[[PageContext], Page]:
 
 def _builder(
     route: PageRoute, routes: Sequence[PageRoute], engine: Any, settings: StudioSettings
-) -> Callable[[], Template | None]:
+) -> Callable[[], None]:
     """What Panel calls for each new session of `route`."""
 
-    def make() -> Template | None:
+    def make() -> None:
         document = cast("Any", pn.state.curdoc)
         document.config.notify_connection_status = False  # the frame tells it in its own look
         request = document.session_context.request
@@ -146,13 +145,12 @@ def _builder(
         )
         try:
             page = route.build(ctx)
-            template = frame(page, ctx, routes, remembered)
+            document.title = page.title
+            document.add_root(session.wire)
+            # Rendered here and not by Panel, which would show a traceback of its own.
+            frame(page, ctx, routes, remembered).server_doc(document, title=page.title)
         except Exception as error:  # noqa: BLE001  it becomes the request's error page
             _note(document, error)
-            return None
-        document.title = page.title
-        document.add_root(session.wire)
-        return template
 
     return make
 

@@ -14,19 +14,25 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
+import panel.io.fastapi  # noqa: F401  importing it teaches bokeh_fastapi's sockets Panel's dispatch
 from bokeh.document import Document
 from bokeh.protocol.exceptions import ProtocolError
-from bokeh.util.token import check_token_signature, generate_jwt_token, generate_session_id, get_token_payload
+from bokeh.util.token import (
+    check_token_signature,
+    generate_jwt_token,
+    generate_session_id,
+    get_session_id,
+    get_token_payload,
+)
 from bokeh_fastapi import BokehFastAPI
 from fastapi import FastAPI, Request
 from panel.io.application import build_applications
-from panel.io.fastapi import server_html_page_for_session
-from panel.io.server import ComponentResourceHandler
+from panel.io.server import ComponentResourceHandler, server_html_page_for_session
 from starlette.responses import FileResponse, HTMLResponse, Response
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from studio.settings import StudioSettings
 
 _TOKEN_LIFETIME_S = 24 * 3600
-_CHECK_EVERY_MS = 10_000
+_CHECK_AT_LEAST_EVERY_S = 10.0
 _FAILURE = "treadle_failure"
 
 Builder = Callable[[], Any]
@@ -61,6 +67,7 @@ class Documents(BokehFastAPI):
         for path in builders:
             # First come, first served: these stand before the document routes bokeh_fastapi adds below.
             app.add_api_route(path, self._page_at(path), methods=["GET"], include_in_schema=False)
+        check_s = min(settings.abandoned_session_s, _CHECK_AT_LEAST_EVERY_S)
         super().__init__(
             build_applications(dict(builders), title="Treadle", location=True),
             app=app,
@@ -68,7 +75,7 @@ class Documents(BokehFastAPI):
             sign_sessions=True,
             include_headers=[],
             include_cookies=[],
-            check_unused_sessions_milliseconds=_CHECK_EVERY_MS,
+            check_unused_sessions_milliseconds=max(1, int(check_s * 1000)),
             unused_session_lifetime_milliseconds=int(settings.abandoned_session_s * 1000),
         )
         app.add_api_route(
@@ -79,6 +86,10 @@ class Documents(BokehFastAPI):
     def session_count(self) -> int:
         """How many tabs have a document in memory."""
         return sum(len(list(context.sessions)) for context in self._applications.values())
+
+    def has_session(self, session_id: str) -> bool:
+        """Whether a page request has opened this session and it is still kept."""
+        return any(session_id in context._sessions for context in self._applications.values())  # noqa: SLF001
 
     def new_connection(self, *arguments: Any, **options: Any) -> ServerConnection:
         """Open a connection and make sure that it is given up when its task ends, however it ends."""
@@ -98,7 +109,7 @@ class Documents(BokehFastAPI):
                 return _failure_page(request.scope, failure)
             html = server_html_page_for_session(
                 session,
-                resources=self.resources(),
+                resources=cast("Any", self.resources()),
                 title=document.title,
                 template=document.template,
                 template_variables={**document.template_variables, "nonce": request.scope["treadle"]["nonce"]},
@@ -112,7 +123,9 @@ class Documents(BokehFastAPI):
         context = self._applications[path]
         query = clean_query(request.query_params.multi_items())
         opened = HTTPServerRequest(
-            method="GET", uri=f"{path}?{urlencode(query)}", headers=HTTPHeaders({"host": request.url.netloc})
+            start_line=RequestStartLine("GET", f"{path}?{urlencode(query)}", "HTTP/1.1"),
+            # Panel splits the host at its colon and would fail at an IPv6 address.
+            headers=HTTPHeaders({"host": f"localhost:{request.url.port or 80}"}),
         )
         opened.route_params, opened.app_path = {}, path  # type: ignore[attr-defined]  read by Panel
         theme = appearance_of(request.scope)
@@ -135,12 +148,16 @@ class Documents(BokehFastAPI):
 
 
 class TokenCheck:
-    """Closes a websocket whose Bokeh session token is missing, forged or too old, before Bokeh opens it."""
+    """Closes a websocket whose Bokeh token is missing, forged, too old, or of a session that has ended.
 
-    def __init__(self, app: ASGIApp, secret: bytes) -> None:
-        """Stand in front of `app`; tokens are signed with `secret`."""
+    Bokeh would make a new document for an ended session, whose parts the open page doesn't know; the page
+    says instead that it has to be loaded again.
+    """
+
+    def __init__(self, app: ASGIApp, documents: Documents) -> None:
+        """Stand in front of `app`, which serves `documents`."""
         self._app = app
-        self._secret = secret
+        self._documents = documents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ASGI connection."""
@@ -155,9 +172,11 @@ class TokenCheck:
             return False
         token = subprotocols[1]
         try:
-            if not check_token_signature(token, signed=True, secret_key=self._secret):
+            if not check_token_signature(token, signed=True, secret_key=self._documents.secret_key):
                 return False
-            return get_token_payload(token)["session_expiry"] > calendar.timegm(time.gmtime())
+            if get_token_payload(token)["session_expiry"] <= calendar.timegm(time.gmtime()):
+                return False
+            return self._documents.has_session(get_session_id(token))
         except (ValueError, KeyError, TypeError, ProtocolError):
             return False
 

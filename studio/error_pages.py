@@ -20,7 +20,7 @@ THEME_COOKIE = "treadle-theme"
 
 _SENTENCES = {
     404: ("There is no such page", "Nothing is kept under this address; go back to where you came from."),
-    405: ("That is not done here", "This address does not take that kind of request; use the studio's own buttons."),
+    405: ("That is not done here", "This address takes no such request; use the studio's own buttons."),
     413: ("Too large", "What was sent is larger than the studio accepts; send less at once."),
     500: ("The studio made a mistake", "Try again; if it stays so, the server's log says more under the id below."),
 }
@@ -69,7 +69,7 @@ def error_response(scope: Scope, status: int, title: str | None = None, sentence
             mark=icon(_ICONS.get(status, "triangle-alert"), 20),
             home=Markup('<p><a class="notice-home" href="/">Go to the start page</a></p>') if inside else "",
             status=f"{status} {HTTPStatus(status).phrase}",
-            request=facts.get("id", "–"),
+            request=facts.get("id", ""),
             nonce=facts.get("nonce", ""),
         ),
         status,

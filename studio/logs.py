@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -33,7 +34,7 @@ def logger(name: str) -> Any:
     )
 
 
-def _traceback_last(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+def _traceback_last(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     traceback = event.pop("exception", None)
     keys = ["timestamp", "level", "log", "event"]
     line = structlog.processors.KeyValueRenderer(key_order=keys)(_logger, _method, event)

@@ -21,6 +21,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from starlette.exceptions import HTTPException
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -244,8 +246,15 @@ class Gate:
         return _limited_body(receive, self._settings.body_limit_bytes)
 
 
-class BodyTooLarge(Exception):  # noqa: N818
-    """The body turned out larger than allowed while it was read; the access layer answers 413."""
+class BodyTooLarge(HTTPException):
+    """The body turned out larger than allowed while it was read.
+
+    An HTTPException, because FastAPI turns every other error met while reading a body into "400 Bad Request".
+    """
+
+    def __init__(self) -> None:
+        """Answer 413."""
+        super().__init__(TOO_LARGE.status, TOO_LARGE.sentence)
 
 
 def cookie_name(scope: Scope) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 import panel as pn
-from bokeh.core.properties import Any as AnyProperty
+from bokeh.core.properties import Any as Anything
 from bokeh.core.properties import Dict, String
 from bokeh.document import Document
 from bokeh.model import DataModel
@@ -40,7 +40,7 @@ class Wire(DataModel):
     title = String("")
     crumbs = String("")
     badges = String("")
-    toast = Dict(String, AnyProperty, default={})
+    toast = Dict(String, Anything, default={})
     theme = String("light")
 
 
@@ -116,7 +116,7 @@ class Session:
         message = {"number": next(_numbers), "text": text, "tone": tone}
 
         def tell() -> None:
-            self.wire.toast = message
+            cast("Any", self.wire).toast = message
 
         self.later(tell)
 

@@ -23,7 +23,7 @@ import param
 from markupsafe import Markup
 from panel.template.base import Template
 
-from studio.assets import asset_url
+from studio.static import asset_url
 from studio.theme import TreadleDesign, icon, pill
 
 if TYPE_CHECKING:

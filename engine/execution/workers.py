@@ -10,8 +10,10 @@ from typing import Any
 
 
 class Workers:
-    """Daemon threads that take calls as they come. A thread is added when none is idle; callers bound how many calls
-    they have under way, so a step that never returns costs one thread and blocks nobody.
+    """Daemon threads that take calls as they come.
+
+    A thread is added when none is idle; callers bound how many calls they have under way, so a step that never
+    returns costs one thread and blocks nobody.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -53,8 +53,11 @@ def link(head: Head, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
     for draft in drafts:
         sequence += 1
         fields = {name: getattr(draft, name) for name in Draft.model_fields}
+        stored = _draft_fields(draft)
+        if any(text is not None and "\x00" in text for text in stored):
+            raise NotCanonical(reason="a text of a ledger entry holds a null character")
         try:
-            own = entry_hash((sequence, *_draft_fields(draft), previous))
+            own = entry_hash((sequence, *stored, previous))
         except UnicodeEncodeError:
             raise NotCanonical(reason="a text of a ledger entry holds half of a surrogate pair") from None
         entries.append(Entry(**fields, sequence=sequence, previous_hash=previous, hash=own))
@@ -129,12 +132,13 @@ def _draft_fields(draft: Draft) -> tuple[str, str, str, str, str, str | None, st
 
 
 def _compare(path: str, before: Json, after: Json, operations: list[Json]) -> None:
-    if isinstance(before, dict) and isinstance(after, dict):
+    kinds = (_kind(before), _kind(after))
+    if kinds == ("object", "object"):
         _compare_objects(path, before, after, operations)
-    elif _is_array(before) and _is_array(after) and len(before) == len(after):
+    elif kinds == ("array", "array") and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             _compare(f"{path}/{index}", old, new, operations)
-    elif not _same_scalar(before, after):
+    elif kinds != ("scalar", "scalar") or not _same_scalar(before, after):
         operations.append({"op": "replace", "path": path, "value": after, "was": before})
 
 
@@ -149,12 +153,10 @@ def _compare_objects(path: str, before: dict[str, Json], after: dict[str, Json],
             _compare(place, before[key], after[key], operations)
 
 
-def _is_array(value: Json) -> bool:
-    return isinstance(value, list | tuple)
+def _kind(value: Json) -> Literal["object", "array", "scalar"]:
+    return "object" if isinstance(value, dict) else "array" if isinstance(value, list | tuple) else "scalar"
 
 
 def _same_scalar(before: Json, after: Json) -> bool:
-    """Tell whether two values that are not both objects or equally long arrays are one: true is not 1, 1.0 is 1."""
-    if isinstance(before, dict | list | tuple) or isinstance(after, dict | list | tuple):
-        return False
+    """Tell whether two values are one as JSON sees it: true is not 1, 1.0 is 1."""
     return isinstance(before, bool) == isinstance(after, bool) and bool(before == after)

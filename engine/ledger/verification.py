@@ -53,7 +53,9 @@ def verify(
             return _failed(fault, base)
         sequence, previous = row[0], row[10]
     ending = _ending(Head(sequence=sequence, hash=previous), head, signed)
-    return _failed(ending, base) if ending else Verification(True, sequence - base.sequence, None, "")  # noqa: FBT003  (a named tuple's first field)
+    if ending is not None:
+        return _failed(ending, base)
+    return Verification(ok=True, entries=sequence - base.sequence, first_bad=None, reason="")
 
 
 def _failed(fault: _Fault, base: Head) -> Verification:
@@ -93,9 +95,7 @@ def _broken_link(row: Row, good: Head, later: Iterator[Row], head: Head) -> _Fau
     wanted = head.hash if following is None else following.previous_hash
     if wanted != row.hash or good.sequence == 0:
         return _Fault(row.sequence, f"entry {row.sequence} was rewritten: its neighbours were linked to another one")
-    return _Fault(
-        good.sequence, f"entry {good.sequence} was rewritten: entry {row.sequence} was linked to another one"
-    )
+    return _Fault(good.sequence, f"entry {good.sequence} was rewritten: entry {row.sequence} was linked to another one")
 
 
 def _forked(sequence: int, signed: dict[int, str]) -> _Fault:

@@ -10,20 +10,17 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TypeVar
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch, edit_json
 from engine.domain.model import FunctionModel
-from engine.domain.runs import Attempt, Run, Step, StoredValue
+from engine.domain.runs import Run, Step, StoredValue
 from engine.domain.versions import Version
 from engine.errors import NotCanonical
 
 _MODEL_FACTS = ("status", "revision", "owner", "organization", "permissions", "deleted_at", "deleted_by")
 """What a model has besides its file."""
 _VALUES = ("inputs", "outputs")
-_Text = TypeVar("_Text", bound="str | None")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -36,18 +33,6 @@ def json_text(value: Json) -> str:
         raise NotCanonical(reason="a text holds half of a surrogate pair") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(reason=str(error)) from None
-    return text
-
-
-def column_text(text: _Text) -> _Text:
-    """Return a text that a column holds by itself, checked: no half surrogate pair, and no NUL, which Postgres lacks."""
-    if text is not None:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise NotCanonical(reason="a text holds half of a surrogate pair") from None
-        if "\x00" in text:
-            raise NotCanonical(reason="a text holds a null character")
     return text
 
 
@@ -102,15 +87,10 @@ def run_from(plain: Json, model_file: Json = None) -> Run:
     return Run.model_validate({**plain, **values, "model_file": model_file})
 
 
-def attempts_json(attempts: tuple[Attempt, ...]) -> Json:
-    """Return the attempts of a step."""
-    return [attempt.model_dump(mode="json", exclude_defaults=True) for attempt in attempts]
-
-
 def step_json(step: Step) -> Json:
     """Return a step."""
-    plain = step.model_dump(mode="json", exclude={"attempts", "outputs"}, exclude_defaults=True)
-    return {**plain, "attempts": attempts_json(step.attempts), "outputs": values_json(step.outputs)}
+    plain = step.model_dump(mode="json", exclude={"outputs"}, exclude_defaults=True)
+    return {**plain, "outputs": values_json(step.outputs)}
 
 
 def step_from(plain: Json) -> Step:
@@ -128,8 +108,6 @@ def values_from(plain: Json) -> dict[str, StoredValue]:
     return {port: _value_from(value) for port, value in plain.items()}
 
 
-
-
 def _value_json(value: StoredValue) -> Json:
     plain = value.model_dump(mode="json", exclude={"data"}, exclude_defaults=True)
     return plain if value.data is None else {**plain, "data": b64encode(value.data).decode()}
@@ -137,4 +115,4 @@ def _value_json(value: StoredValue) -> Json:
 
 def _value_from(plain: Json) -> StoredValue:
     data = plain.get("data")
-    return StoredValue(**{**plain, "data": None if data is None else b64decode(data, validate=True)})
+    return StoredValue.model_validate({**plain, "data": None if data is None else b64decode(data, validate=True)})

@@ -17,6 +17,11 @@ def fold(text: str) -> str:
     return normalize("NFC", normalize("NFD", text).casefold()).replace("\x00", "")
 
 
+def shown(text: str) -> str:
+    """Return a text as lists show it: without NUL, which a column of Postgres can't hold."""
+    return text.replace("\x00", "")
+
+
 def model_search(model: FunctionModel) -> str:
     """Return where a search for models looks, besides the names of nodes."""
     return f"{fold(model.name)}\n{fold(model.description)}"

@@ -1,4 +1,4 @@
-"""Opening the journal's SQLite file: what it holds, and how a file that is not one is told apart without touching it."""
+"""Opening the journal's SQLite file: what it holds, and how another file is told apart without touching it."""
 
 from __future__ import annotations
 

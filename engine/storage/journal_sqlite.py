@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Lock, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from engine.errors import JournalBroken
@@ -26,7 +26,9 @@ _BATCH_RECORDS = 20_000
 """At most this many records in one transaction, so that a waiting step is not kept for seconds."""
 
 _RUNS = "SELECT number, records, crc FROM runs WHERE run = ?"
-_NEW_RUN = "INSERT INTO runs (number, run, records, crc) VALUES ((SELECT ifnull(max(number), 0) + 1 FROM runs), ?, 0, 0)"
+_NEW_RUN = (
+    "INSERT INTO runs (number, run, records, crc) VALUES ((SELECT ifnull(max(number), 0) + 1 FROM runs), ?, 0, 0)"
+)
 _COUNT = "UPDATE runs SET records = ?, crc = ? WHERE number = ?"
 _INSERT = "INSERT INTO records (run, position, kind, path, attempt, ts_us, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RECORDS = "SELECT position, kind, path, attempt, ts_us, body, crc FROM records WHERE run = ? ORDER BY position"
@@ -54,7 +56,7 @@ class SqliteJournal:
         self._database = Lock()
         """Held while the connection is used."""
         self._lock = Lock()
-        """Guards what follows. Entered by itself where it is hot: a Condition's own `with` costs three times as much."""
+        """Guards what follows. Entered by itself where it is hot: the `with` of a Condition costs three times as much."""
         self._changed = Condition(self._lock)
         """Told of what the writer or those who wait for it care about."""
         self._queued = 0
@@ -151,7 +153,7 @@ class SqliteJournal:
                 return
 
     def _write_batch(self) -> str | None:
-        """Write what is queued in one transaction; return why that failed, whatever the reason: nothing is lost unseen."""
+        """Write what is queued in one transaction; return why that failed, if it did: nothing is lost unseen."""
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_RECORDS))]
         try:
             with self._database, _transaction(self._connection):
@@ -163,22 +165,23 @@ class SqliteJournal:
             self._changed.notify_all()
         return None
 
-    def _checked(self, run: str, tail: _Tail, rows: Iterator[Sequence[object]]) -> list[JournalRecord]:
+    def _checked(self, run: str, tail: _Tail, rows: Iterable[tuple[Any, ...]]) -> list[JournalRecord]:
         found: list[JournalRecord] = []
         crc, expected = 0, 0
         for position, *fields, stored in rows:
             expected += 1
-            record = JournalRecord(run, *fields)  # pyright: ignore[reportArgumentType]  (the CRC tells whether they are)
-            crc = _crc(record, expected, crc) if _is_whole(record) else -1
+            crc = _crc_of_row(run, position, fields, crc)
             if position != expected or stored != crc:
                 raise self._broken(f"record {expected} of run {run} is damaged")
-            found.append(record)
+            found.append(JournalRecord(run, *fields))
         if (expected, crc) != (tail.records, tail.crc):
-            raise self._broken(f"of the {tail.records} records of run {run}, those after {expected} are lost or damaged")
+            raise self._broken(
+                f"of the {tail.records} records of run {run}, those after {expected} are lost or damaged"
+            )
         return found
 
     @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
+    def _using(self) -> Generator[sqlite3.Connection]:
         with self._database:
             try:
                 yield self._connection
@@ -190,7 +193,7 @@ class SqliteJournal:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     """Hold the file's write lock from the first statement on: several processes may write."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -227,12 +230,15 @@ def _tail(connection: sqlite3.Connection, run: str) -> _Tail | None:
     return None if row is None else _Tail(*row)
 
 
-def _crc(record: JournalRecord, position: int, previous: int) -> int:
+def _crc(record: Sequence[Any], position: int, previous: int) -> int:
     """Return the CRC-32 of a record's fields, its position and the CRC of the record before."""
     run, kind, path, attempt, ts_us, body = record
     return crc32(body, crc32(f"{run}\0{position}\0{kind}\0{path}\0{attempt}\0{ts_us}\0".encode(), previous))
 
 
-def _is_whole(record: JournalRecord) -> bool:
-    """Tell whether the types are those that were written: a damaged cell can come back as any."""
-    return isinstance(record.body, bytes) and isinstance(record.kind, str) and isinstance(record.path, str)
+def _crc_of_row(run: str, position: int, fields: Sequence[Any], previous: int) -> int:
+    """Return the CRC-32 of what was read, or -1 for cells of other types than were written: damage can do that."""
+    try:
+        return _crc((run, *fields), position, previous)
+    except (TypeError, ValueError):
+        return -1

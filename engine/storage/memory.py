@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import RLock
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
-from engine.domain.events import Entry, Head
+from engine.domain.events import Draft, Entry, Head
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
@@ -40,7 +40,7 @@ from engine.ports import (
     Write,
 )
 from engine.storage.changes import change_times
-from engine.storage.folding import entry_search, fold, model_search, run_search, tag_search
+from engine.storage.folding import entry_search, fold, model_search, run_search, shown, tag_search
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -185,7 +185,7 @@ class MemoryCatalog:
         return (found[::-1] if newest_first else found)[:limit]
 
     @contextmanager
-    def ledger(self) -> Iterator[tuple[Head, Iterator[Row]]]:
+    def ledger(self) -> Generator[tuple[Head, Iterator[Row]]]:
         """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
         with self._open():
             head, entries = self._head, list(self._entries)
@@ -222,7 +222,7 @@ class MemoryCatalog:
             self._closed = True
 
     @contextmanager
-    def _open(self) -> Iterator[None]:
+    def _open(self) -> Generator[None]:
         with self._lock:
             if self._closed:
                 raise StoreUnreachable(path=_PLACE, reason="it was closed")
@@ -231,15 +231,10 @@ class MemoryCatalog:
     def _perform(self, write: Write, times: dict[str, datetime]) -> None:
         match write:
             case InsertModel(model=model):
-                if model.id in self._models:
-                    raise StoreConflict
+                self._refuse_taken(self._models, model.id)
                 self._put_model(model, times[model.id])
             case UpdateModel(model=model, expected_revision=expected):
-                stored = self._models.get(model.id)
-                if stored is None:
-                    raise ModelNotFound(name=model.id)
-                if stored.revision != expected:
-                    raise StaleRevision(current=stored.revision, based_on=expected)
+                self._refuse_stale(model.id, expected)
                 self._put_model(model, times[model.id])
             case InsertBatch(batch=batch, revision=revision):
                 self._add(self._batches, (batch.model, revision), batch)
@@ -253,9 +248,12 @@ class MemoryCatalog:
             case PutSetting(key=key, value=value):
                 self._put(self._settings, key, value)
             case Record(draft=draft):
-                (entry,) = link(self._head, [draft])
-                self._entries.append(entry)
-                self._head = Head(sequence=entry.sequence, hash=entry.hash)
+                self._record(draft)
+
+    def _record(self, draft: Draft) -> None:
+        (entry,) = link(self._head, [draft])
+        self._entries.append(entry)
+        self._head = Head(sequence=entry.sequence, hash=entry.hash)
 
     def _put_model(self, model: FunctionModel, updated: datetime) -> None:
         old = self._models.get(model.id)
@@ -269,10 +267,20 @@ class MemoryCatalog:
         self._put(self._models, model.id, model)
         self._put(self._updated, model.id, updated)
 
-    def _add(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
+    def _refuse_taken(self, kept: dict[_K, _V], key: _K) -> None:
         if key in kept:
             raise StoreConflict
+
+    def _add(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
+        self._refuse_taken(kept, key)
         self._put(kept, key, value)
+
+    def _refuse_stale(self, model: str, expected: int) -> None:
+        stored = self._models.get(model)
+        if stored is None:
+            raise ModelNotFound(name=model)
+        if stored.revision != expected:
+            raise StaleRevision(current=stored.revision, based_on=expected)
 
     def _put(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
         if key in kept:
@@ -290,7 +298,7 @@ class MemoryCatalog:
         return ModelRow(
             id=model.id,
             name=model.name,
-            description=model.description,
+            description=shown(model.description),
             status=model.status,
             revision=model.revision,
             version=None if model.version is None else str(model.version),
@@ -350,7 +358,7 @@ class MemoryJournal:
             self._closed = True
 
     @contextmanager
-    def _open(self) -> Iterator[None]:
+    def _open(self) -> Generator[None]:
         with self._lock:
             if self._closed:
                 raise JournalBroken(path=_PLACE, reason="it was closed")

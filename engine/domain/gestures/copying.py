@@ -132,8 +132,8 @@ def _added(
     model: FunctionModel, piece: _Piece, shift: Position, homes: Mapping[str, str | None], new_id: NewId
 ) -> tuple[Edit, ...]:
     """Return the edits that add `piece` with new ids, its loose actions to their home or to the bare canvas."""
-    ids = {key: new_id(piece.nodes[key].name) for key in sorted(piece.nodes)}
     names = _unique_names(model, piece)
+    ids = {key: new_id(names[key] + " stage" * is_frameless(piece.nodes[key])) for key in sorted(piece.nodes)}
     orders: dict[str, int] = {}
     containers: list[Edit] = []
     actions: list[Edit] = []

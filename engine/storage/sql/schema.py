@@ -24,7 +24,7 @@ metadata = MetaData()
 
 
 class _SchemaVersion(TypedColumns):
-    version: Named[int] = Column(Integer, primary_key=True)
+    version: Named[int] = Column(Integer, primary_key=True, autoincrement=False)
 
 
 class _Models(TypedColumns):
@@ -102,11 +102,9 @@ class _Steps(TypedColumns):
     status: Named[str] = Column(_TEXT, nullable=False)
     started_at: Named[datetime | None] = Column(_MOMENT)
     ended_at: Named[datetime | None] = Column(_MOMENT)
-    attempts: Named[str] = Column(_TEXT, nullable=False)
-    outputs: Named[str] = Column(_TEXT, nullable=False)
-    logs: Named[str] = Column(_TEXT, nullable=False)
+    attempts: Named[int] = Column(Integer, nullable=False)
     error: Named[str | None] = Column(_TEXT)
-    reason: Named[str | None] = Column(_TEXT)
+    body: Named[str] = Column(_TEXT, nullable=False)
 
 
 class _Ledger(TypedColumns):

@@ -58,7 +58,7 @@ def styles() -> str:
 
     In a shadow root `:root` matches nothing, so the tokens are set on the editor's own element.
     """
-    tokens = TOKENS.read_text(encoding="utf-8").replace(":root", ".flow-editor")
+    tokens = TOKENS.read_text(encoding="utf-8").replace(":root", ".fe-root")
     return "\n".join([tokens, *(path.read_text(encoding="utf-8") for path in [LIBRARY_CSS, *STYLES])])
 
 

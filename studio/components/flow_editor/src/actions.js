@@ -118,8 +118,15 @@ function changeActions(session) {
       settling = setTimeout(settle, NUDGE_SETTLES_MS, ids);
     },
     duplicate: (ids) => ids.length && session.send({ type: "duplicate", ids, offset: 3 * GRID }),
-    copy: (ids) => ids.length && session.send({ type: "copy", ids }),
+    copy: (ids) => {
+      if (!ids.length) return;
+      session.copying = true;
+      session.send({ type: "copy", ids });
+    },
+    /* A paste that overtakes its copy waits for it. */
     paste: (text) => {
+      session.pasteWhenCopied = session.copying;
+      if (session.copying) return;
       const client = session.pointerClient ?? session.centre;
       if (text) session.send({ type: "paste", text, position: whole(session.flow.screenToFlowPosition(client)) });
     },

@@ -8,14 +8,13 @@ function rectangle(node) {
   return { id: node.id, left: x, top: y, right: x + width, bottom: y + height };
 }
 
-/* A node's rectangle, with the top and bottom of the outermost container around it. */
+/* A node's rectangle, and that of the outermost container around it (or again its own). */
 export function boxOf(lookup, id) {
   const node = lookup.get(id);
   if (!node) return null;
   let frame = node;
   while (frame.parentId && lookup.has(frame.parentId)) frame = lookup.get(frame.parentId);
-  const around = rectangle(frame);
-  return { ...rectangle(node), frameTop: around.top, frameBottom: around.bottom };
+  return { ...rectangle(node), frame: rectangle(frame) };
 }
 
 export const isOpenFrame = (node) => node.type === "container" && !node.data.view.collapsed;
@@ -66,11 +65,23 @@ export function middleOf(node) {
   return { x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2 };
 }
 
+const measured = new WeakMap();
+
+/* The rectangle around all visible nodes; remembered for React Flow's current list of them. */
+export function boundsOf({ nodes, nodeLookup }) {
+  if (!measured.has(nodes)) measured.set(nodes, bounds(nodeLookup.values()));
+  return measured.get(nodes);
+}
+
 export function bounds(nodes) {
-  const boxes = nodes.map(rectangle);
-  const left = Math.min(...boxes.map((box) => box.left));
-  const top = Math.min(...boxes.map((box) => box.top));
-  const right = Math.max(...boxes.map((box) => box.right));
-  const bottom = Math.max(...boxes.map((box) => box.bottom));
-  return { left, top, right, bottom, width: right - left, height: bottom - top };
+  const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
+  for (const node of nodes) {
+    if (node.hidden) continue;
+    const { left, top, right, bottom } = rectangle(node);
+    box.left = Math.min(box.left, left);
+    box.top = Math.min(box.top, top);
+    box.right = Math.max(box.right, right);
+    box.bottom = Math.max(box.bottom, bottom);
+  }
+  return { ...box, width: box.right - box.left, height: box.bottom - box.top };
 }

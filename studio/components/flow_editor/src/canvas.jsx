@@ -104,7 +104,7 @@ export function Canvas({ nodes, edges, setNodes, setEdges, undoName, redoName })
         onNodeDoubleClick={onNodeDoubleClick} onMoveStart={actions.closeOverlays} nodesDraggable={!readOnly} nodesConnectable={!readOnly}
         edgesReconnectable={false} connectionRadius={24} connectOnClick={false} deleteKeyCode={null} disableKeyboardA11y selectionMode={SelectionMode.Partial}
         multiSelectionKeyCode={["Shift", "Control", "Meta"]} snapToGrid snapGrid={[GRID, GRID]} minZoom={0.1} maxZoom={2}
-        zoomOnDoubleClick={false} onlyRenderVisibleElements={nodes.length > MANY_NODES}>
+        zoomOnDoubleClick={false} attributionPosition="bottom-left" onlyRenderVisibleElements={nodes.length > MANY_NODES}>
         <Background variant={BackgroundVariant.Dots} gap={24} size={1.5} />
         <Toolbar undoName={undoName} redoName={redoName} />
         <Minimap />

@@ -92,7 +92,7 @@ export function Editor({ model, view }) {
   const setRoot = useCallback((element) => { session.root = element; }, [session]);
   return (
     <EditorContext.Provider value={context}>
-      <div ref={setRoot} className="flow-editor" data-theme={dark ? "dark" : "light"} data-readonly={readOnly} tabIndex={0}
+      <div ref={setRoot} className="fe-root" data-theme={dark ? "dark" : "light"} data-readonly={readOnly} tabIndex={0}
         role="application" aria-label="Workflow editor" {...handlers}>
         {readOnly ? null : <Palette entries={catalog} />}
         <Canvas nodes={session.nodes} edges={session.edges} setNodes={session.setNodes} setEdges={session.setEdges} undoName={undoName} redoName={redoName} />

@@ -13,8 +13,11 @@ function portsOf(view, { structure, unfolded }) {
   return shownPorts(inputs, outputs, isConnected, unfolded.has(view.id));
 }
 
-const signature = (ports, leaves, hidden) =>
-  JSON.stringify([ports.inputs, ports.outputs, ports.folded, ports.unfolded, leaves, hidden]);
+/* What a node shows beyond its own view. For most that is little, and comparing it must be cheap. */
+function signature(view, ports, leaves, hidden) {
+  const shows = view.container || ports.folded || ports.unfolded ? JSON.stringify([ports, leaves]) : "";
+  return `${hidden}${shows}`;
+}
 
 function dimensions(view, ports) {
   if (view.container && !view.collapsed) {
@@ -32,7 +35,7 @@ function flowNode(view, previous, context) {
   const ports = portsOf(view, context);
   const leaves = structure.leaves.get(view.id) ?? NONE;
   const hidden = structure.hiding.has(view.id);
-  const mark = signature(ports, leaves, hidden);
+  const mark = signature(view, ports, leaves, hidden);
   if (previous?.data.view === view && previous.data.mark === mark) return previous;
   return {
     id: view.id,

@@ -53,8 +53,8 @@ export const framePortY = (index) => FRAME_HEAD + index * ROW + ROW / 2;
 
 export function orderHandles(size) {
   return [
-    handle({ id: "after" }, "target", 0, size.height / 2),
-    handle({ id: "before" }, "source", size.width, size.height / 2),
+    handle({ id: "after" }, "target", 0, FRAME_HEAD / 2),
+    handle({ id: "before" }, "source", size.width, FRAME_HEAD / 2),
   ];
 }
 

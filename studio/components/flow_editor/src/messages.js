@@ -48,6 +48,8 @@ function takeClipboard(session, text) {
   session.clipboard = text;
   // Refused outside secure pages; the view's own copy still serves this tab.
   navigator.clipboard?.writeText(text).catch(() => {});
+  session.copying = false;
+  if (session.pasteWhenCopied) session.actions.paste(text);
 }
 
 const HANDLERS = {
@@ -56,8 +58,10 @@ const HANDLERS = {
   patch: (session, patch) => {
     session.announce(describePatch(session.truth, patch));
     session.adopt(applyPatch(session.truth, patch));
-    if (session.fitAfterPatch) requestAnimationFrame(() => requestAnimationFrame(session.fitAfterPatch));
+    const { fitAfterPatch } = session;
     session.fitAfterPatch = null;
+    // One frame for React, one for React Flow: then the new places are known.
+    if (fitAfterPatch) requestAnimationFrame(() => requestAnimationFrame(fitAfterPatch));
   },
   status: (session, { s }) => session.status.apply(s),
   status_clear: (session) => session.status.clear(),

@@ -1,25 +1,25 @@
 /* The map in the corner: only while something is out of sight, and in the colours of the run. */
 import { useEffect, useState } from "react";
 import { MiniMap, useStore } from "@xyflow/react";
-import { bounds } from "./boxes.js";
+import { boundsOf } from "./boxes.js";
 import { useEditor, useEditorState } from "./editor_store.js";
 import { toneOf } from "./format.js";
 
 const REPAINT_EVERY_MS = 250;
 const MARGIN = 4;
 
-function allInSight({ nodeLookup, transform: [x, y, zoom], width, height }) {
-  const nodes = [...nodeLookup.values()].filter((node) => !node.hidden);
+function allInSight(state) {
+  const { nodes, transform: [x, y, zoom], width, height } = state;
   if (!nodes.length || !width) return true;
-  const box = bounds(nodes);
+  const box = boundsOf(state);
   const [left, top] = [box.left * zoom + x, box.top * zoom + y];
   const [right, bottom] = [box.right * zoom + x, box.bottom * zoom + y];
   return left >= -MARGIN && top >= -MARGIN && right <= width + MARGIN && bottom <= height + MARGIN;
 }
 
-/* A number which grows while a run goes on, a few times a second: the map needs no more. */
+/* Renders again while a run goes on, a few times a second: the map needs no more. */
 function useRunPulse(status) {
-  const [pulse, setPulse] = useState(0);
+  const [, setPulse] = useState(0);
   useEffect(() => {
     let timer = null;
     const beat = () => {
@@ -34,7 +34,6 @@ function useRunPulse(status) {
       clearTimeout(timer);
     };
   }, [status]);
-  return pulse;
 }
 
 function Map({ status }) {

@@ -69,9 +69,12 @@ function length(points) {
   return points.slice(1).reduce((sum, p, i) => sum + Math.abs(p.x - points[i].x) + Math.abs(p.y - points[i].y), 0);
 }
 
-/* Out of the source, to a level, along it, to the target. */
-function detour(from, to, y) {
-  const [out, back] = [from.x + STUB, to.x - STUB];
+/* Out of the source, to a level, along it, to the target. Between two containers the turns are made
+   outside both, or the wire would run along their borders. */
+function detour(from, to, y, [source, target]) {
+  const apart = source && target && source.frame.id !== target.frame.id;
+  const out = apart ? Math.max(from.x, source.frame.right) + STUB : from.x + STUB;
+  const back = apart ? Math.min(to.x, target.frame.left) - STUB : to.x - STUB;
   return [from, { x: out, y: from.y }, { x: out, y }, { x: back, y }, { x: back, y: to.y }, to];
 }
 
@@ -79,7 +82,7 @@ function bestDetour(from, to, boxes, ends) {
   const middle = (from.y + to.y) / 2;
   const edges = [...boxes, ...ends].flatMap((box) => [box.top - CLEARANCE - 6, box.bottom + CLEARANCE + 6]);
   const gaps = ends.length === 2 ? [gapBetween(...ends)].filter((y) => y !== null) : [];
-  const ways = [...gaps, middle, ...edges].map((y) => detour(from, to, y));
+  const ways = [...gaps, middle, ...edges].map((y) => detour(from, to, y, ends));
   const blocked = [...boxes, ...ends.map(shrink)];
   const cost = (points) => length(points) + (isFree(points, blocked) ? 0 : 10_000);
   return ways.reduce((best, points) => (cost(points) < cost(best) - 1 ? points : best));
@@ -89,8 +92,8 @@ function bestDetour(from, to, boxes, ends) {
 const shrink = (box) => ({ ...box, left: box.left + 8, right: box.right - 8 });
 
 function gapBetween(a, b) {
-  if (a.frameBottom < b.frameTop) return (a.frameBottom + b.frameTop) / 2;
-  if (b.frameBottom < a.frameTop) return (b.frameBottom + a.frameTop) / 2;
+  if (a.frame.bottom < b.frame.top) return (a.frame.bottom + b.frame.top) / 2;
+  if (b.frame.bottom < a.frame.top) return (b.frame.bottom + a.frame.top) / 2;
   return null;
 }
 

@@ -19,6 +19,8 @@ export class Session {
   edges = [];
   pointer = { x: 0, y: 0 };
   clipboard = "";
+  copying = false;
+  pasteWhenCopied = false;
   root = null;
   flow = null;
   flowStore = null;

@@ -36,10 +36,13 @@ function DeleteButton({ id, at }) {
   );
 }
 
-function Label({ text, at }) {
+const LEAST_LABEL = 48;
+
+/* As wide as the gap it sits in: a label under a card would say nothing. */
+function Label({ text, at, room }) {
   return (
     <EdgeLabelRenderer>
-      <span className="fe-wire__label" dir="auto" title={text} style={{ transform: `translate(-50%,-50%) translate(${at.x}px,${at.y}px)` }}>
+      <span className="fe-wire__label" dir="auto" title={text} style={{ maxWidth: Math.max(LEAST_LABEL, room), transform: `translate(-50%,-50%) translate(${at.x}px,${at.y}px)` }}>
         {text}
       </span>
     </EdgeLabelRenderer>
@@ -47,7 +50,7 @@ function Label({ text, at }) {
 }
 
 export const Wire = memo(function Wire(props) {
-  const { id, data, selected, targetX, targetY } = props;
+  const { id, data, selected, sourceX, targetX, targetY } = props;
   const { status: store, readOnly } = useEditor();
   const state = useStatus(store, data.from)?.state;
   const { path, middle } = useRoute(props);
@@ -57,7 +60,7 @@ export const Wire = memo(function Wire(props) {
       data-dependency={dependency} data-selected={selected}>
       <BaseEdge id={id} path={path} interactionWidth={22} />
       {dependency ? <path className="fe-wire__arrow" d={`M${targetX - 12},${targetY - 5}l7,5l-7,5`} /> : null}
-      {data.wire.label && !selected ? <Label text={data.wire.label} at={middle} /> : null}
+      {data.wire.label && !selected ? <Label text={data.wire.label} at={middle} room={Math.abs(targetX - sourceX) - 24} /> : null}
       {selected && !readOnly ? <DeleteButton id={id} at={middle} /> : null}
     </g>
   );

@@ -1,0 +1,217 @@
+"""The catalog in SQL, whatever the database: reads here, a commit's writes in `writing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Executable, Row
+
+from engine.domain.canonical import Json
+from engine.domain.edits import EditBatch
+from engine.domain.events import Entry, Head
+from engine.domain.model import FunctionModel
+from engine.domain.runs import Run, Step
+from engine.domain.values import Semver
+from engine.domain.versions import Version
+from engine.errors import LedgerTampered, StoreCorrupted
+from engine.ledger import chain
+from engine.ports import ModelRow, Write
+from engine.storage import documents
+from engine.storage.folding import fold
+from engine.storage.sql import schema, statements
+from engine.storage.sql.writing import perform
+
+_T = TypeVar("_T")
+_PAGE_ROWS = 5_000
+
+
+class Database(Protocol):
+    """What differs between databases: how connections are had, conflicts repeated and errors told."""
+
+    place: str
+    """What messages call the store: a path or an address without secrets."""
+
+    def reading(self, *, snapshot: bool = False) -> AbstractContextManager[Connection]:
+        """Give a connection for reads; with `snapshot` all of them see one moment. Raises our errors only."""
+        ...
+
+    def writing(self, work: Callable[[Connection], _T]) -> _T:
+        """Do `work` in a transaction and commit, again from the start on a conflict. Raises our errors only."""
+        ...
+
+    def describe(self) -> dict[str, Json]:
+        """Return kind, place and size in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database. Calling it twice is harmless."""
+        ...
+
+
+class SqlCatalog:
+    """A catalog in a database. Safe to use from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        """Use a database whose tables are there."""
+        self._database = database
+
+    def commit(self, *writes: Write) -> tuple[Entry, ...]:
+        """Do all writes or none; see `engine.ports.Catalog`."""
+        now = datetime.now(UTC)
+        return self._database.writing(lambda connection: perform(connection, writes, now))
+
+    def model(self, model: str) -> FunctionModel | None:
+        """Return a model by id, deleted ones included."""
+        return self._read(documents.model_from, self._body(statements.MODEL, model=model))
+
+    def model_named(self, name: str, *, organization: str = "local") -> FunctionModel | None:
+        """Return the model of this name (without case) that is not deleted."""
+        body = self._body(statements.MODEL_NAMED, name_key=fold(name), organization=organization)
+        return self._read(documents.model_from, body)
+
+    def models(
+        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
+    ) -> list[ModelRow]:
+        """List models, the last changed first; `deleted` lists those that are deleted instead."""
+        folded = None if tag is None else fold(tag)
+        query = statements.list_models(text=fold(text), tag=folded, deleted=deleted, limit=limit, offset=offset)
+        return [self._model_row(row) for row in self._rows(query)]
+
+    def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
+        """Return (revision, batch) after a revision, oldest first."""
+        found = self._rows(statements.BATCHES, model=model, after=after_revision)
+        return [(row.revision, self._value(documents.batch_from, row.body)) for row in found]
+
+    def version(self, model: str, number: Semver) -> Version | None:
+        """Return one version."""
+        body = self._body(statements.VERSION, model=model, major=number.major, minor=number.minor, patch=number.patch)
+        return self._read(documents.version_from, body)
+
+    def versions(self, model: str) -> list[Version]:
+        """Return a model's versions, the highest number first."""
+        return [self._value(documents.version_from, row.body) for row in self._rows(statements.VERSIONS, model=model)]
+
+    def run(self, run: str) -> Run | None:
+        """Return a run by id."""
+        found = self._rows(statements.RUN, run=run)
+        if not found:
+            return None
+        file = found[0].model_file
+        model_file = None if file is None else self._value(lambda value: value, file)
+        return self._value(lambda plain: documents.run_from(plain, model_file), found[0].body)
+
+    def runs(
+        self,
+        *,
+        model: str | None = None,
+        status: str | None = None,
+        text: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Run]:
+        """List runs, newest first, without their `model_file`."""
+        query = statements.list_runs(model=model, status=status, text=fold(text), limit=limit, offset=offset)
+        return [self._value(documents.run_from, row.body) for row in self._rows(query)]
+
+    def steps(self, run: str) -> list[Step]:
+        """Return the steps of a run by start time and path, those that never started last."""
+        return [self._value(documents.step_from, row.body) for row in self._rows(statements.STEPS, run=run)]
+
+    def entries(
+        self,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        action: str | None = None,
+        entity: str | None = None,
+        actor: str | None = None,
+        text: str = "",
+        newest_first: bool = False,
+        limit: int = 1_000,
+    ) -> list[Entry]:
+        """Return ledger entries; `LedgerTampered` if one can't have been written by us."""
+        query = statements.list_entries(
+            after=after,
+            before=before,
+            action=action,
+            entity=entity,
+            actor=actor,
+            text=text.lower(),
+            newest_first=newest_first,
+            limit=limit,
+        )
+        return [chain.entry_of(chain.Row(*row)) for row in self._rows(query)]
+
+    @contextmanager
+    def ledger(self) -> Generator[tuple[Head, Iterator[chain.Row]]]:
+        """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
+        with self._database.reading(snapshot=True) as connection:
+            head = self._head(connection.execute(statements.HEAD).first())
+            pages = connection.execute(statements.LEDGER).partitions(_PAGE_ROWS)
+            yield head, (chain.Row(*row) for page in pages for row in page)
+
+    def head(self) -> Head:
+        """Return the ledger's head."""
+        with self._database.reading() as connection:
+            return self._head(connection.execute(statements.HEAD).first())
+
+    def setting(self, key: str) -> Json:
+        """Return a setting, or None."""
+        return self._read(lambda value: value, self._body(statements.SETTING, key=key))
+
+    def describe(self) -> dict[str, Json]:
+        """Return facts for 'doctor'."""
+        counted = {
+            "models": schema.models,
+            "versions": schema.versions,
+            "runs": schema.runs,
+            "steps": schema.steps,
+            "entries": schema.ledger,
+        }
+        counts = {name: self._body(statements.count(table)) for name, table in counted.items()}
+        return {**self._database.describe(), "schema_version": schema.SCHEMA_VERSION, **counts}
+
+    def close(self) -> None:
+        """Finish the commit under way and let go of the store. Calling it twice is harmless."""
+        self._database.close()
+
+    def _head(self, row: Row[int, str] | None) -> Head:
+        if row is None or row.sequence < 0:
+            raise LedgerTampered(reason="its head is missing or was altered")
+        return Head(sequence=row.sequence, hash=row.hash)
+
+    def _rows(self, query: Executable, **parameters: object) -> Sequence[Row[*tuple[Any, ...]]]:
+        with self._database.reading() as connection:
+            return connection.execute(query, parameters).all()
+
+    def _body(self, query: Executable, **parameters: object) -> Any:
+        found = self._rows(query, **parameters)
+        return found[0][0] if found else None
+
+    def _read(self, read: Callable[[Json], _T], text: str | None) -> _T | None:
+        return None if text is None else self._value(read, text)
+
+    def _value(self, read: Callable[[Json], _T], text: str) -> _T:
+        """Return the value that a text says; the store is corrupted if none of ours wrote it."""
+        try:
+            return read(documents.json_value(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"it holds what no program of ours wrote: {str(error)[:200]}"
+            raise StoreCorrupted(path=self._database.place, reason=reason) from None
+
+    def _model_row(self, row: Row[*tuple[Any, ...]]) -> ModelRow:
+        return ModelRow(
+            id=row.id,
+            name=row.name,
+            description=row.description,
+            status=row.status,
+            revision=row.revision,
+            version=row.version,
+            tags=tuple(self._value(list, row.tags)),
+            nodes=row.nodes,
+            updated_at=statements.moment(row.updated_us),
+            deleted_at=None if row.deleted_us is None else statements.moment(row.deleted_us),
+        )

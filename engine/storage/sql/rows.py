@@ -1,0 +1,128 @@
+"""What a value looks like as a row: the columns that queries use, and the whole of it as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from engine.domain.canonical import Json
+from engine.domain.edits import EditBatch
+from engine.domain.events import Entry
+from engine.domain.model import FunctionModel
+from engine.domain.runs import Run, Step
+from engine.domain.versions import Version
+from engine.ledger.chain import row_of
+from engine.storage.documents import batch_json, json_text, model_json, run_json, step_json, version_json
+from engine.storage.folding import fold, model_search, run_search, shown, tag_search
+from engine.storage.sql.statements import Values
+
+
+def model_row(model: FunctionModel, updated_at: datetime) -> Values:
+    """Return the row of `models`."""
+    return {
+        "id": model.id,
+        "organization": model.organization,
+        "name": model.name,
+        "name_key": fold(model.name),
+        "description": shown(model.description),
+        "status": model.status,
+        "revision": model.revision,
+        "version": None if model.version is None else str(model.version),
+        "owner": model.owner,
+        "tags": json_text(list(model.tags)),
+        "tag_search": tag_search(model),
+        "search": model_search(model),
+        "nodes": len(model.nodes),
+        "updated_at": updated_at,
+        "deleted_at": model.deleted_at,
+        "body": json_text(model_json(model)),
+    }
+
+
+def node_rows(model: FunctionModel) -> dict[str, Values]:
+    """Return the rows of `model_nodes` by node."""
+    return {
+        node.id: {
+            "model": model.id,
+            "node": node.id,
+            "kind": node.kind,
+            "name": node.name,
+            "search": fold(node.name),
+        }
+        for node in model.nodes.values()
+    }
+
+
+def batch_row(batch: EditBatch, revision: int) -> Values:
+    """Return the row of `edit_batches`."""
+    return {
+        "model": batch.model,
+        "revision": revision,
+        "id": batch.id,
+        "name": shown(batch.name),
+        "actor": batch.actor,
+        "ts": batch.ts,
+        "body": json_text(batch_json(batch)),
+    }
+
+
+def version_row(version: Version) -> Values:
+    """Return the row of `versions`."""
+    return {
+        "model": version.model,
+        "major": version.number.major,
+        "minor": version.number.minor,
+        "patch": version.number.patch,
+        "author": version.author,
+        "ts": version.ts,
+        "content_hash": version.content_hash,
+        "body": json_text(version_json(version)),
+    }
+
+
+def run_row(run: Run) -> Values:
+    """Return the row of `runs`."""
+    return {
+        "id": run.id,
+        "model": run.model,
+        "model_name": shown(run.model_name),
+        "version": None if run.version is None else str(run.version),
+        "trial": run.trial,
+        "status": run.status,
+        "actor": shown(run.actor),
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "steps_total": run.steps_total,
+        "steps_done": run.steps_done,
+        "search": run_search(run),
+        "body": json_text(run_json(run)),
+        "model_file": None if run.model_file is None else json_text(run.model_file),
+    }
+
+
+def step_row(step: Step) -> Values:
+    """Return the row of `steps`."""
+    return {
+        "run": step.run,
+        "path": step.path,
+        "node": step.node,
+        "name": shown(step.name),
+        "kind": step.kind,
+        "status": step.status,
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+        "attempts": len(step.attempts),
+        "error": None if step.error is None else shown(step.error),
+        "body": json_text(step_json(step)),
+    }
+
+
+def entry_rows(entries: Iterable[Entry]) -> list[Values]:
+    """Return the rows of `ledger`: exactly what was hashed."""
+    return [row_of(entry)._asdict() for entry in entries]
+
+
+def setting_row(key: str, value: Json) -> Values:
+    """Return the row of `settings`."""
+    return {"key": key, "value": json_text(value)}

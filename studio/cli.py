@@ -1,0 +1,417 @@
+"""The `treadle` command. `--json` prints one document to stdout; logs and progress go to stderr.
+
+Exit codes: 0 done, 1 the thing asked about is bad, 2 usage, 3 environment, 130 stopped by Ctrl+C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.domain.canonical import Json, loads
+from engine.domain.runs import Run
+from engine.errors import FileMissing, LedgerTampered, NotJson
+from studio import terminal
+from studio.assets import search_roots
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.runs import RunHandle
+
+app = typer.Typer(
+    name="treadle",
+    help="Draw workflows, run them, prove what happened. Without a command: open the studio.",
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ledger_app = typer.Typer(help="The record of everything that changed.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="duckdb:///FILE or memory:. Default: your own store.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+TethersOption = Annotated[
+    list[str] | None,
+    typer.Option("--tethers", help="A module or file with functions. May be given several times.", show_default=False),
+]
+PortOption = Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)]
+BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")]
+
+
+@contextmanager
+def opened(store: str | None, tethers: list[str] | None = None) -> Iterator[Engine]:
+    """Open the store that a command names; errors become a sentence and an exit code."""
+    import engine
+
+    with (
+        terminal.reported(),
+        engine.open(store, tethers=tethers or (), roots=search_roots()) as found,
+    ):
+        yield found
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        studio(store=None, port=5006, browser=True, tethers=None)
+
+
+@app.command()
+def studio(
+    store: StoreOption = None, port: PortOption = 5006, browser: BrowserOption = True, tethers: TethersOption = None
+) -> None:
+    """Open the studio in the browser. It listens on this machine only; the opened address holds the token."""
+    from studio.launch import launch
+
+    with opened(store, tethers) as engine:
+        launch(engine, port=port, browser=browser)
+
+
+@app.command()
+def run(  # noqa: PLR0917 - options of a command
+    model: Annotated[str, typer.Argument(help="A model file, or the name of a model in the store.")],
+    inputs: Annotated[
+        str | None, typer.Option("--input", help="All inputs as a JSON object, or @FILE.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One input as name=value; the value is JSON, or else text.", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Run only this node and what it needs.", show_default=False)
+    ] = None,
+    durability: Annotated[str, typer.Option(help="off, pipelined or strict.")] = "pipelined",
+    workers: Annotated[int | None, typer.Option(help="Worker threads at a time.", min=1, show_default=False)] = None,
+    store: StoreOption = None,
+    tethers: TethersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a model to its end and print what came out."""
+    if durability not in ("off", "pipelined", "strict"):
+        terminal.stop(f"--durability takes off, pipelined or strict, not {durability!r}.", terminal.USAGE)
+    with opened(store, tethers) as engine:
+        found, _ = engine.find(Path(model) if model.endswith(".json") else model)
+        target: Any = Path(model) if model.endswith(".json") else found
+        with terminal.progress(sum(1 for _ in found.actions())) as watch:
+            handle = engine.run(
+                target, _inputs(inputs, settings), durability=durability, until=until, watch=watch, workers=workers
+            )
+        _print_run(engine, handle, as_json=as_json)
+
+
+@app.command()
+def resume(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: every interrupted run.")] = None,
+    store: StoreOption = None,
+    tethers: TethersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take up runs that a crash or a stop interrupted. What is done is not repeated."""
+    with opened(store, tethers) as engine:
+        waiting = engine.runs.interrupted()
+        if run_id is not None:
+            waiting = [run for run in waiting if run.id == run_id or run.id.endswith(run_id)] or [
+                engine.runs.get(run_id)
+            ]
+        handles = []
+        for interrupted in waiting:
+            engine.tethers.load_all(interrupted.options.get("tethers") or ())
+            with terminal.progress(interrupted.steps_total) as watch:
+                handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
+        if as_json:
+            terminal.document([_run_document(engine, handle.run, handle.outputs) for handle in handles])
+        elif not handles:
+            terminal.out.print("No run was interrupted.")
+        else:
+            for handle in handles:
+                _print_run(engine, handle, as_json=False, leave=False)
+        if any(handle.status != "succeeded" for handle in handles):
+            raise typer.Exit(terminal.BAD)
+
+
+@app.command()
+def runs(
+    model: Annotated[str | None, typer.Option(help="Only runs of this model.", show_default=False)] = None,
+    status: Annotated[str | None, typer.Option(help="Only runs with this status.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 20,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    with opened(store) as engine:
+        wanted = engine.models.get(model).id if model is not None else None
+        found = engine.runs.list(model=wanted, status=status, limit=limit)
+        if as_json:
+            terminal.document([_brief(run) for run in found])
+            return
+        rows = [
+            (run.id, run.model_name, run.status, run.created_at.strftime("%Y-%m-%d %H:%M:%S"), _seconds(run.duration_s))
+            for run in found
+        ]
+        terminal.table(
+            ("run", "model", "status", "started (UTC)", "took"),
+            rows,
+            empty="No runs yet. 'treadle run MODEL' makes one.",
+        )
+
+
+@app.command()
+def models(
+    text: Annotated[str, typer.Argument(help="Only models that hold this text.", show_default=False)] = "",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models in the store."""
+    with opened(store) as engine:
+        found = engine.models.list(text=text, limit=1_000)
+        if as_json:
+            terminal.document([row._asdict() for row in found])
+            return
+        rows = [(row.name, row.status, row.version or "", str(row.revision), str(row.nodes), row.id) for row in found]
+        terminal.table(
+            ("name", "status", "version", "revision", "nodes", "id"),
+            rows,
+            empty="No models yet. Make one in the studio.",
+        )
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its unique beginning or end.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run with its steps, attempts and outputs."""
+    with opened(store) as engine:
+        found = engine.runs.get(run_id)
+        outputs = {name: engine.runs.value(value) for name, value in found.outputs.items()}
+        if as_json:
+            terminal.document(_run_document(engine, found, outputs))
+            return
+        _print_steps(engine, found)
+        _print_end(found, outputs)
+
+
+@app.command()
+def validate(
+    model: Annotated[str, typer.Argument(help="A model file, or the name of a model in the store.")],
+    store: StoreOption = None,
+    tethers: TethersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a model and say what is wrong and how to mend it."""
+    with opened(store, tethers) as engine:
+        findings = engine.validate(model)
+        bad = any(finding.severity == "error" for finding in findings)
+        if as_json:
+            listed = [finding.model_dump(mode="json") for finding in findings]
+            terminal.document({"model": model, "valid": not bad, "findings": listed})
+        elif not findings:
+            terminal.out.print(f"{model} is valid.", markup=False)
+        else:
+            for finding in findings:
+                terminal.out.print(
+                    f"{finding.severity:<8}{finding.code}  {finding.message} {finding.mend}", markup=False
+                )
+        if bad:
+            raise typer.Exit(terminal.BAD)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A model: file, name, or name@version.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="A model: file, name, or name@version.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs between two models, field by field. Exit code 0 either way."""
+    with opened(store) as engine:
+        comparison = engine.models.compare(_model_at(engine, before), _model_at(engine, after))
+        if as_json:
+            terminal.document(comparison.model_dump(mode="json"))
+            return
+        lines = comparison.lines()
+        terminal.out.print("\n".join(lines) if lines else "They are the same.", markup=False)
+
+
+@app.command()
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check this installation and the store, and say what is missing."""
+    from studio.doctor import examine
+
+    facts, trouble = examine(store)
+    if as_json:
+        terminal.document({"ok": not trouble, "facts": facts, "trouble": trouble})
+    else:
+        terminal.table(("what", "found"), [(name, str(value)) for name, value in facts.items()], empty="")
+        for sentence in trouble:
+            terminal.err.print(f"! {sentence}", markup=False)
+    if trouble:
+        raise typer.Exit(terminal.ENVIRONMENT)
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="One case. Default: all.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the engine on this machine, against the floor of the same work in plain Python."""
+    from engine.benchmarks import CASES, measure
+
+    if name is not None and name not in CASES:
+        terminal.stop(f"There is no case {name!r}. There are: {', '.join(CASES)}.", terminal.USAGE)
+    with terminal.reported():
+        found = [measure(case) for case in ([name] if name else CASES)]
+    if as_json:
+        terminal.document([row._asdict() for row in found])
+        return
+    rows = [
+        (
+            row.case,
+            f"{row.value:.4g} {row.unit}",
+            f"{row.floor:.4g}" if row.floor else "",
+            f"{row.ratio:.3g}x" if row.ratio else "",
+        )
+        for row in found
+    ]
+    terminal.table(("case", "value", "floor", "ratio"), rows, empty="")
+
+
+@ledger_app.command()
+def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check every entry against its hash, the chain and the signed checkpoints. Exit code 1 if one was changed."""
+    with opened(store) as engine:
+        found = engine.ledger.verify()
+        if as_json:
+            terminal.document(found._asdict())
+            if not found.ok:
+                raise typer.Exit(terminal.BAD)
+            return
+        if not found.ok:
+            raise LedgerTampered(reason=found.reason)
+        terminal.out.print(f"{found.entries:,} entries verified.")
+
+
+@ledger_app.command()
+def head(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Print how many entries there are and the hash of the last: keep it elsewhere as a proof."""
+    with opened(store) as engine:
+        found = engine.ledger.head()
+        if as_json:
+            terminal.document(found)
+        else:
+            terminal.out.print(f"{found.sequence} {found.hash}")
+
+
+@ledger_app.command()
+def export(store: StoreOption = None) -> None:
+    """Print every entry as JSON, one a line, oldest first."""
+    with opened(store) as engine:
+        after = 0
+        while page := engine.ledger.entries(after=after):
+            for entry in page:
+                typer.echo(entry.model_dump_json())
+            after = page[-1].sequence
+
+
+def _inputs(text: str | None, settings: list[str] | None) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    if text is not None:
+        if text.startswith("@"):
+            path = Path(text[1:])
+            if not path.is_file():
+                raise FileMissing(path=path)
+            found = loads(path.read_bytes(), source=path.name)
+        else:
+            found = loads(text, source="--input")
+        if not isinstance(found, dict):
+            raise NotJson(source="--input", reason="it is not an object of inputs by name")
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            terminal.stop(f"--set takes name=value, not {setting!r}.", terminal.USAGE)
+        try:
+            found[name] = loads(value)
+        except NotJson:
+            found[name] = value
+    return found
+
+
+def _model_at(engine: Engine, reference: str) -> Any:
+    name, at, number = reference.rpartition("@")
+    if at and not reference.endswith(".json"):
+        return engine.models.version(name, number).snapshot
+    return engine.find(reference)[0]
+
+
+def _print_run(engine: Engine, handle: RunHandle, *, as_json: bool, leave: bool = True) -> None:
+    if as_json:
+        terminal.document(_run_document(engine, handle.run, handle.outputs))
+    else:
+        _print_steps(engine, handle.run)
+        _print_end(handle.run, handle.outputs)
+    if leave and handle.status != "succeeded":
+        raise typer.Exit(terminal.BAD)
+
+
+def _print_steps(engine: Engine, run: Run) -> None:
+    rows = []
+    for step in engine.runs.steps(run.id):
+        result = ", ".join(value.summary for value in step.outputs.values()) or step.error or step.reason or ""
+        attempts = f"{len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
+        indent = "  " * step.path.count("/")
+        rows.append((indent + step.name, step.status, _seconds(step.duration_s), attempts, result[:100]))
+    terminal.table(("step", "status", "took", "", "result"), rows, empty="No steps.")
+
+
+def _print_end(run: Run, outputs: dict[str, Any]) -> None:
+    for name, value in outputs.items():
+        shown = terminal.plain(value)
+        text = shown if isinstance(shown, str) else str(shown)
+        terminal.out.print(f"\n{name}:", markup=False)
+        terminal.out.print(text if len(text) <= 2_000 else text[:2_000] + " …", markup=False)
+    word = f"{run.model_name} {run.status}" + (f" in {_seconds(run.duration_s)}" if run.duration_s else "")
+    terminal.err.print(f"\n{word} · run {run.id}" + (f"\n{run.error}" if run.error else ""), markup=False)
+
+
+def _brief(run: Run) -> dict[str, Json]:
+    return run.model_dump(mode="json", exclude={"inputs", "outputs", "model_file", "options"})
+
+
+def _run_document(engine: Engine, run: Run, outputs: dict[str, Any]) -> dict[str, Json]:
+    steps = [
+        {
+            "path": step.path,
+            "name": step.name,
+            "kind": step.kind,
+            "status": step.status,
+            "attempts": len(step.attempts),
+            "seconds": step.duration_s,
+            "outputs": {port: value.summary for port, value in step.outputs.items()},
+            "error": step.error,
+            "reason": step.reason,
+        }
+        for step in engine.runs.steps(run.id)
+    ]
+    return {**_brief(run), "duration_s": run.duration_s, "outputs": terminal.plain(outputs), "steps": steps}
+
+
+def _seconds(duration_s: float | None) -> str:
+    if duration_s is None:
+        return ""
+    return f"{duration_s * 1_000:.0f} ms" if duration_s < 1 else f"{duration_s:.2f} s"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
