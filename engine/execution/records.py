@@ -19,6 +19,7 @@ from engine.execution.plan import Plan
 from engine.execution.values import ARROW, BYTES, Encoded, decode
 from engine.ports import Blobs, JournalRecord
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SEGMENT = re.compile(r"([^/\[\]#]+)(?:\[(\d+)\])?(?:#\d+)?$")
 
 
@@ -233,4 +234,4 @@ def _moment(ts_us: int) -> datetime:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()

@@ -37,7 +37,7 @@ def encode(value: Any, *, port: str = "result") -> Encoded:
     if _is_table(value):
         return _table(value, port)
     try:
-        data = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+        data = _json(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         kind = type(value).__name__ if not isinstance(error, RecursionError) else "a value that nests too deep"
         reason = f"{kind} ({error})" if isinstance(value, dict | list | tuple) else f"a {kind}"
@@ -143,6 +143,9 @@ def _plain(value: Any) -> Any:
         return value.to_pylist() if hasattr(value, "to_pylist") else value.to_dict("records")
     message = f"a {type(value).__name__} inside it"
     raise TypeError(message)
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode
 
 
 def _count(number: int, noun: str) -> str:

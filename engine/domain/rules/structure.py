@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from engine.domain.gestures.connecting import why_not_flow
 from engine.domain.gestures.placing import is_frameless
@@ -41,7 +41,8 @@ def _wires(survey: Survey) -> Iterator[Finding]:
     for key, wire in survey.model.wires.items():
         missing = next((end for end in (wire.source, wire.target) if end not in survey.nodes), None)
         if missing is not None:
-            message = f"A wire joins {survey.name(wire.source)} and {survey.name(wire.target)}, but {missing!r} is not there."
+            ends = f"{survey.name(wire.source)} and {survey.name(wire.target)}"
+            message = f"A wire joins {ends}, but {missing!r} is not there."
             yield finding("structure.dangling-wire", key, message, "Take the wire out, or connect it anew.")
             continue
         lost = _lost_port(survey, key, wire.source, wire.source_port, "output")
@@ -71,7 +72,8 @@ def _producers(survey: Survey) -> Iterator[Finding]:
         port = survey.ports(target, "input").get(name)
         if len(wires) > 1:
             yield from _duplicates(survey, wires)
-        if port is None or port.many or len({(wire.source, wire.source_port) for _, wire in wires}) < len(("one", "two")):
+        sources = {(wire.source, wire.source_port) for _, wire in wires}
+        if port is None or port.many or len(sources) <= 1:
             continue
         givers = survey.names([wire.source for _, wire in wires])
         message = f"The input {name!r} of {survey.name(target)} takes one value, but {givers} feed it."
@@ -90,7 +92,7 @@ def _duplicates(survey: Survey, wires: list[tuple[str, Wire]]) -> Iterator[Findi
 def _ports(survey: Survey) -> Iterator[Finding]:
     for key, node in survey.actions:
         for side, ports in (("input", node.inputs), ("output", node.outputs)):
-            if len(ports) < len(("one", "two")):
+            if len(ports) <= 1:
                 continue
             seen: set[str] = set()
             for port in ports:
@@ -207,8 +209,8 @@ def _groups(survey: Survey) -> _Groups:
 class _Groups:
     """Disjoint sets of nodes (union by path halving)."""
 
-    def __init__(self, keys: object) -> None:
-        self._up: dict[str, str] = {key: key for key in keys}  # type: ignore[attr-defined]
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._up = {key: key for key in keys}
 
     def of(self, key: str) -> str:
         up = self._up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -191,14 +192,14 @@ class SqlCatalog:
         found = self._rows(query, **parameters)
         return found[0][0] if found else None
 
-    def _read(self, read: Callable[[Json], _T], text: str | None) -> _T | None:
-        return None if text is None else self._value(read, text)
+    def _read(self, read: Callable[[Json], _T], body: str | bytes | None) -> _T | None:
+        return None if body is None else self._value(read, body)
 
-    def _value(self, read: Callable[[Json], _T], text: str) -> _T:
-        """Return the value that a text says; the store is corrupted if none of ours wrote it."""
+    def _value(self, read: Callable[[Json], _T], body: str | bytes) -> _T:
+        """Return the value in a body, text or packed; the store is corrupted if none of ours wrote it."""
         try:
-            return read(documents.json_value(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return read(documents.unpacked(body) if isinstance(body, bytes) else documents.json_value(body))
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             reason = f"it holds what no program of ours wrote: {str(error)[:200]}"
             raise StoreCorrupted(path=self._database.place, reason=reason) from None
 

@@ -12,7 +12,7 @@ from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.versions import Version
 from engine.ledger.chain import row_of
-from engine.storage.documents import batch_json, json_text, model_json, run_json, step_json, version_json
+from engine.storage.documents import batch_json, json_text, model_json, packed, run_json, step_json, version_json
 from engine.storage.folding import fold, model_search, run_search, shown, tag_search
 from engine.storage.sql.statements import Values
 
@@ -35,7 +35,7 @@ def model_row(model: FunctionModel, updated_at: datetime) -> Values:
         "nodes": len(model.nodes),
         "updated_at": updated_at,
         "deleted_at": model.deleted_at,
-        "body": json_text(model_json(model)),
+        "body": packed(model_json(model)),
     }
 
 
@@ -96,8 +96,8 @@ def run_row(run: Run) -> Values:
         "steps_total": run.steps_total,
         "steps_done": run.steps_done,
         "search": run_search(run),
-        "body": json_text(run_json(run)),
-        "model_file": None if run.model_file is None else json_text(run.model_file),
+        "body": packed(run_json(run)),
+        "model_file": None if run.model_file is None else packed(run.model_file),
     }
 
 

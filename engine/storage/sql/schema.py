@@ -1,7 +1,9 @@
 """The tables, shared by DuckDB and Postgres.
 
-What a query filters or sorts by is a column; the value itself is JSON text in `body`, whole, so that a value read is
-the value written. Texts are compared by code point (collation C), as Python does.
+What a query filters or sorts by is a column; the value itself is JSON in `body`, whole, so that a value read is the
+value written. It is text where rows are only added, and packed where they are updated (models, runs): DuckDB unpacks
+2,048 rows to update one, which takes 3.3 ms for models of 12 kB as text and 0.5 ms packed; so do checkpoints.
+Texts are compared by code point (collation C), as Python does.
 
 No foreign keys, and no index on a column that is updated: in DuckDB both turn an update of a row into a delete and an
 insert, which its unique keys then refuse within one transaction. The ledger's columns hold exactly what was hashed.
@@ -11,7 +13,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Named, Table, Text, TypedColumns
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+)
 
 SCHEMA_VERSION = 1
 HEAD_ID = 1
@@ -43,7 +58,7 @@ class _Models(TypedColumns):
     nodes: Named[int] = Column(Integer, nullable=False)
     updated_at: Named[datetime] = Column(_MOMENT, nullable=False)
     deleted_at: Named[datetime | None] = Column(_MOMENT)
-    body: Named[str] = Column(_TEXT, nullable=False)
+    body: Named[bytes] = Column(LargeBinary, nullable=False)
 
 
 class _ModelNodes(TypedColumns):
@@ -89,8 +104,8 @@ class _Runs(TypedColumns):
     steps_total: Named[int] = Column(Integer, nullable=False)
     steps_done: Named[int] = Column(Integer, nullable=False)
     search: Named[str] = Column(_TEXT, nullable=False)
-    body: Named[str] = Column(_TEXT, nullable=False)
-    model_file: Named[str | None] = Column(_TEXT)
+    body: Named[bytes] = Column(LargeBinary, nullable=False)
+    model_file: Named[bytes | None] = Column(LargeBinary)
 
 
 class _Steps(TypedColumns):

@@ -22,7 +22,6 @@ from sqlalchemy import (
     case,
     cast,
     delete,
-    exists,
     extract,
     func,
     literal,
@@ -188,8 +187,8 @@ def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset
     gone = models.c.deleted_at.is_not(None) if deleted else models.c.deleted_at.is_(None)
     wanted: list[ColumnElement[bool]] = [gone]
     if text:
-        named = exists().where(model_nodes.c.model == models.c.id, _holds(model_nodes.c.search, text))
-        wanted.append(_holds(models.c.search, text) | named)
+        named = select(model_nodes.c.model).where(_holds(model_nodes.c.search, text))
+        wanted.append(_holds(models.c.search, text) | models.c.id.in_(named))
     if tag is not None:
         wanted.append(_holds(models.c.tag_search, f"\n{tag}\n"))
     newest = (models.c.updated_at.desc(), models.c.id.desc())
