@@ -47,7 +47,7 @@ def open_engine(
     chosen = settings or Settings.from_environment()
     url = str(store) if store is not None else chosen.store
     registry = Registry(sources=(*chosen.tethers, *tethers), roots=tuple(Path(root) for root in roots))
-    catalog, journal, blobs, checkpoints = _stores(url, chosen.home)
+    catalog, journal, blobs, checkpoints = open_stores(url, chosen.home)
     clock, workers, expressions = SystemClock(), Workers(), Cel()
     models = Models(catalog, clock, registry, expressions, actor=actor)
     services = Services(expressions=expressions, blobs=blobs, clock=clock, workers=workers)
@@ -64,7 +64,8 @@ def open_engine(
     )
 
 
-def _stores(url: str, home: Path) -> tuple[Catalog, Journal, Blobs, CheckpointFile | None]:
+def open_stores(url: str, home: Path) -> tuple[Catalog, Journal, Blobs, CheckpointFile | None]:
+    """Open the catalog, the journal, the blobs and the checkpoints behind a store URL."""
     if url == MEMORY:
         from engine.storage.memory import MemoryBlobs, MemoryCatalog, MemoryJournal
 

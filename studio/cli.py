@@ -16,7 +16,6 @@ from engine.domain.canonical import Json, loads
 from engine.domain.runs import Run
 from engine.errors import FileMissing, LedgerTampered, NotJson
 from studio import terminal
-from studio.assets import search_roots
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -48,10 +47,11 @@ BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Ope
 def opened(store: str | None, tethers: list[str] | None = None) -> Iterator[Engine]:
     """Open the store that a command names; errors become a sentence and an exit code."""
     import engine
+    from studio.demos import assets_folder
 
     with (
         terminal.reported(),
-        engine.open(store, tethers=tethers or (), roots=search_roots()) as found,
+        engine.open(store, tethers=tethers or (), roots=(assets_folder(),)) as found,
     ):
         yield found
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from engine.errors import NotCanonical, NotJson, TooDeep
 
@@ -18,7 +17,8 @@ Json: TypeAlias = Any
 """None, bool, int, float, str, list of Json, or dict from str to Json. Treated as a value: never changed in place."""
 
 DEPTH_LIMIT = 200
-_EXACT_FLOAT = 2**53
+_LONGEST_WHOLE = 10**21
+"""From here on whole floats are written with an exponent, as ECMAScript and RFC 8785 do."""
 
 
 def loads(text: str | bytes, *, source: str = "The text") -> Json:
@@ -56,6 +56,16 @@ def canonical_bytes(value: Json) -> bytes:
         raise NotCanonical(reason=str(error)) from None
 
 
+def as_object(value: Json) -> dict[str, Json]:
+    """Return `value` if it is an object, else an empty one."""
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
+
+
+def as_list(value: Json) -> list[Json]:
+    """Return `value` if it is a list, else an empty one."""
+    return cast("list[Json]", value) if isinstance(value, list) else []
+
+
 def content_hash(value: Json) -> str:
     """Return the SHA-256 (hex) of the canonical bytes of `value`."""
     return hashlib.sha256(canonical_bytes(value)).hexdigest()
@@ -65,15 +75,25 @@ def _whole_floats(value: Json, depth: int) -> Json:
     if depth > DEPTH_LIMIT:
         raise NotCanonical(reason=f"it nests deeper than {DEPTH_LIMIT} levels")
     if isinstance(value, float):
-        whole = math.isfinite(value) and value.is_integer() and abs(value) < _EXACT_FLOAT
-        return int(value) if whole else value
+        return int(value) if abs(value) < _LONGEST_WHOLE and value.is_integer() else value
+    if isinstance(value, int):
+        return _as_float(value) if abs(value) >= _LONGEST_WHOLE else value
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
+        if not all(isinstance(key, str) for key in cast("dict[Any, Json]", value)):
             raise NotCanonical(reason="a key is not text")
-        return {key: _whole_floats(item, depth + 1) for key, item in value.items()}
+        return {key: _whole_floats(item, depth + 1) for key, item in cast("dict[str, Json]", value).items()}
     if isinstance(value, list | tuple):
-        return [_whole_floats(item, depth + 1) for item in value]
+        return [_whole_floats(item, depth + 1) for item in cast("list[Json]", value)]
     return value
+
+
+def _as_float(value: int) -> int | float:
+    """Return the float equal to a very large integer, as it would be written too; the integer if there is none."""
+    try:
+        near = float(value)
+    except OverflowError:
+        return value
+    return near if near == value else value
 
 
 def _check_depth(text: str, source: str) -> None:

@@ -12,9 +12,10 @@ from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
-from engine.domain.canonical import Json, canonical_bytes, loads
+from engine.domain.canonical import Json, as_list, as_object, canonical_bytes, loads
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Boundary
+from engine.domain.plain_schemas import is_plainly_schema, plainly_meets
 from engine.domain.schemas import why_not
 from engine.domain.values import Port, Schema
 from engine.errors import NotCanonical
@@ -55,19 +56,19 @@ def ports_of_nested(child: FunctionModel) -> tuple[tuple[Port, ...], tuple[Port,
 
 
 def problems(schema: Json, value: Any) -> tuple[tuple[str, str], ...]:
-    """Return (where, reason) for each way in which `value` fails `schema`, at most `MAX_PROBLEMS`; empty if it meets it.
+    """Return (where, reason) for each way in which `value` fails `schema`, at most `MAX_PROBLEMS`; none if it meets it.
 
-    `where` is a path like `rows[3].name`, or "the whole value". A schema that can't be applied is a problem too.
+    `where` is a path like `rows[3].name`, or "" for the whole value. A schema that can't be applied is a problem too.
     """
-    if schema is True or schema == {}:
+    if plainly_meets(schema, value):
         return ()
     try:
         errors = islice(_validator()(schema).iter_errors(value), MAX_PROBLEMS)
         found = [(_where(error.absolute_path), _reason(error)) for error in errors]
     except RecursionError:
-        return (("the whole value", "it nests too deeply to be checked"),)
+        return (("", "it nests too deeply to be checked"),)
     except Exception as error:  # noqa: BLE001 - a schema written by anybody can break the checker in many ways
-        return (("the whole value", _short(f"the schema can't be applied: {error}")),)
+        return (("", _short(f"the schema can't be applied: {error}")),)
     return tuple(dict.fromkeys(found))
 
 
@@ -78,6 +79,8 @@ def with_defaults(schema: Json, value: Json) -> Json:
 
 def why_not_schema(schema: Json) -> str | None:
     """Return why this is no JSON Schema (draft 2020-12), as the end of a sentence; None if it is one."""
+    if is_plainly_schema(schema):
+        return None
     try:
         return _why_not_schema(canonical_bytes(schema))
     except NotCanonical as error:
@@ -113,40 +116,37 @@ def _together(contracts: Iterable[Schema | None]) -> Schema:
     required: list[str] = []
     definitions: dict[str, Json] = {}
     for contract in given:
-        for name, schema in _object(contract.get("properties")).items():
+        for name, schema in as_object(contract.get("properties")).items():
             clash = name in properties and properties[name] != schema
             properties[name] = {"allOf": [properties[name], schema]} if clash else schema
         named = contract.get("required")
-        required += [name for name in (named if isinstance(named, list) else ()) if name not in required]
-        definitions = {**_object(contract.get("$defs")), **definitions}
+        required += [name for name in as_list(named) if name not in required]
+        definitions = {**as_object(contract.get("$defs")), **definitions}
     together: Schema = {"type": "object", "properties": properties, "required": required}
     return {**together, "$defs": definitions} if definitions else together
-
-
-def _object(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
 
 
 def _filled(schema: Json, value: Json, depth: int) -> Json:
     if depth > _DEPTH_LIMIT or not isinstance(schema, dict) or not isinstance(value, dict):
         return value
-    filled = dict(value)
-    for name, part in _object(schema.get("properties")).items():
+    filled = dict(as_object(value))
+    for name, part in as_object(as_object(schema).get("properties")).items():
         if name in filled:
             filled[name] = _filled(part, filled[name], depth + 1)
-        elif isinstance(part, dict) and "default" in part:
+        elif "default" in as_object(part):
             filled[name] = part["default"]
     return filled
 
 
 @lru_cache(maxsize=4_096)
 def _why_not_schema(text: bytes) -> str | None:
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - 100 ms that most imports need not pay
+    from jsonschema import Draft202012Validator, SchemaError
 
     try:
         Draft202012Validator.check_schema(loads(text))
     except SchemaError as error:
-        return _short(f"{_where(error.absolute_path)}: {error.message}")
+        where = _where(error.absolute_path)
+        return _short(f"{where}: {error.message}" if where else str(error.message))
     except Exception as error:  # noqa: BLE001 - as in `problems`
         return _short(str(error))
     return None
@@ -155,9 +155,9 @@ def _why_not_schema(text: bytes) -> str | None:
 @cache
 def _validator() -> Callable[[Json], Any]:
     """Return what makes a validator of a schema: it knows tables, and never fetches a schema from the network."""
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
-    from jsonschema.validators import extend  # noqa: PLC0415
-    from referencing import Registry  # noqa: PLC0415
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+    from referencing import Registry
 
     checks: Mapping[str, Any] = Draft202012Validator.VALIDATORS
     skipping = {name: _unless_table(checks[name]) for name in _NOT_FOR_TABLES if name in checks}
@@ -165,10 +165,18 @@ def _validator() -> Callable[[Json], Any]:
     kind: Any = extend(
         base,
         {**skipping, "items": _items(checks["items"])},
-        type_checker=base.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple) or is_table(value)),
+        type_checker=base.TYPE_CHECKER.redefine("array", _is_array),
     )
     nowhere: Any = Registry()
-    return lambda schema: kind(schema, registry=nowhere)
+
+    def validator(schema: Json) -> Any:
+        return kind(schema, registry=nowhere)
+
+    return validator
+
+
+def _is_array(_: Any, value: Any) -> bool:
+    return isinstance(value, list | tuple) or is_table(value)
 
 
 _NOT_FOR_TABLES = ("prefixItems", "contains", "uniqueItems", "unevaluatedItems", "enum", "const")
@@ -183,7 +191,7 @@ def _unless_table(check: Any) -> Any:
 
 
 def _items(check: Any) -> Any:
-    from jsonschema import ValidationError  # noqa: PLC0415 - as above
+    from jsonschema import ValidationError
 
     def checked(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
         if not is_table(value):
@@ -192,9 +200,8 @@ def _items(check: Any) -> Any:
         reason = why_not({"type": "object"}, wanted)
         if reason:
             yield ValidationError(f"a table holds rows, and {reason}")
-        named = wanted.get("required") if isinstance(wanted, dict) else None
-        columns = set(map(str, getattr(value, "column_names", None) or value.columns))
-        for name in named if isinstance(named, list) else ():
+            columns = set(map(str, getattr(value, "column_names", None) or value.columns))
+        for name in as_list(as_object(wanted).get("required")):
             if name not in columns:
                 yield ValidationError(f"the column {name!r} is missing")
 
@@ -210,14 +217,14 @@ def _where(path: Iterable[str | int]) -> str:
             text += f".{part}" if text else part
         else:
             text += f"[{part!r}]"
-    return text or "the whole value"
+    return text
 
 
 def _reason(error: Any) -> str:
     """Return what is wrong in plain words, where we have some."""
     wanted, value = error.validator_value, error.instance
     if error.validator == "type":
-        kinds = wanted if isinstance(wanted, list) else [wanted]
+        kinds = as_list(wanted) or [wanted]
         names = " or ".join(_TYPE_WORDS.get(kind, str(kind)) for kind in kinds)
         return _short(f"{_shown(value)} is not {names}")
     if error.validator == "required":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from engine.domain.canonical import Json, canonical_bytes
+from engine.domain.canonical import Json, as_object, canonical_bytes
 from engine.domain.edits import (
     AddNode,
     Change,
@@ -65,7 +65,7 @@ def field_changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> list[Fiel
         if name in _SPLIT and _both_objects(before, after):
             found += [
                 FieldChange((name, *change.path), change.old, change.new, change.gone)
-                for change in _key_changes(_object(before), _object(after))
+                for change in _key_changes(as_object(before), as_object(after))
             ]
         else:
             found.append(_change((name,), before, after))
@@ -166,10 +166,6 @@ def _model_json(model: FunctionModel) -> dict[str, Json]:
 
 def _both_objects(before: Any, after: Any) -> bool:
     return all(value is _MISSING or isinstance(value, dict) for value in (before, after))
-
-
-def _object(value: Any) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
 
 
 def _key_changes(old: dict[str, Json], new: dict[str, Json]) -> list[FieldChange]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.domain.canonical import Json, canonical_bytes, content_hash, loads
-from engine.domain.nodes import Action, Boundary, Container, Node, NodeFields
+from engine.domain.nodes import Action, ActionFields, Boundary, Container, Node, NodeFields
 from engine.domain.values import (
     Expression,
     Frozen,
@@ -90,16 +90,16 @@ class FunctionModel(Frozen):
         """Return a copy with these fields; they must be valid already."""
         copy = self.model_copy(update=fields)
         for cached in _CACHED:
-            copy.__dict__.pop(cached, None)
+            vars(copy).pop(cached, None)
         return copy
 
     def actions(self) -> Iterator[Action]:
         """Yield every action."""
-        return (node for node in self.nodes.values() if node.tier == "action")
+        return (node for node in self.nodes.values() if isinstance(node, ActionFields))
 
     def containers(self) -> Iterator[Container]:
         """Yield every boundary and stage."""
-        return (node for node in self.nodes.values() if node.tier == "container")
+        return (node for node in self.nodes.values() if not isinstance(node, ActionFields))
 
     def children(self, container: str) -> list[Action]:
         """Return the actions of a container, by order and id."""

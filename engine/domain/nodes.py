@@ -5,10 +5,12 @@ The `kind` of each is its wire name in files, edits and the store.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from engine.domain.canonical import as_list, as_object
 from engine.domain.values import (
     Expression,
     Fallback,
@@ -28,6 +30,8 @@ from engine.domain.values import (
     Semver,
     Text,
 )
+
+_PORT_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
 Mode: TypeAlias = Literal["sequential", "parallel", "conditional"]
 ContainerStatus: TypeAlias = Literal["draft", "configured", "active", "inactive", "archived", "error"]
@@ -213,14 +217,16 @@ NODE: TypeAdapter[Any] = TypeAdapter(Node)
 
 
 def _contract_ports(contract: Schema | None) -> tuple[Port, ...]:
+    """Return the ports of a contract; a field whose name no port can have is left out (validation reports it)."""
     if not contract:
         return ()
-    properties = contract.get("properties")
-    required = contract.get("required") or ()
-    if not isinstance(properties, dict):
-        return ()
+    required = as_list(contract.get("required"))
     return tuple(
-        Port(name=name, schema=schema if isinstance(schema, dict) else {}, required=name in required)
-        for name, schema in properties.items()
-        if name
+        Port.model_construct(name=name, port_schema=as_object(schema), required=name in required)
+        for name, schema in as_object(contract.get("properties")).items()
+        if _is_port_name(name)
     )
+
+
+def _is_port_name(name: Any) -> bool:
+    return isinstance(name, str) and _PORT_NAME.fullmatch(name) is not None

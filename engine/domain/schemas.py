@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, as_list, as_object
 from engine.domain.values import Schema
 
 ANY: Schema = {}
@@ -61,15 +61,14 @@ def types_of(schema: Json, depth: int = 0) -> frozenset[str]:
         return frozenset()
     if not isinstance(schema, dict) or depth > _DEPTH_LIMIT:
         return _ALL
-    listed = _listed(schema)
+    whole = as_object(schema)
+    listed = _listed(whole)
     found = _ALL if listed is None else frozenset(_type_name(value) for value in listed)
-    found &= _named_types(schema.get("type"))
+    found &= _named_types(whole.get("type"))
     for word in ("anyOf", "oneOf"):
-        parts = schema.get(word)
-        if isinstance(parts, list):
-            found &= frozenset[str]().union(*(types_of(part, depth + 1) for part in parts))
-    parts = schema.get("allOf")
-    for part in parts if isinstance(parts, list) else ():
+        if isinstance(whole.get(word), list):
+            found &= frozenset[str]().union(*(types_of(part, depth + 1) for part in as_list(whole[word])))
+    for part in as_list(whole.get("allOf")):
         found &= types_of(part, depth + 1)
     return found
 
@@ -78,7 +77,7 @@ def short_name(schema: Json) -> str:
     """Return the one word a port shows: table, chart, text, number, integer, boolean, object, list or any."""
     if not isinstance(schema, dict):
         return "any"
-    if schema.get("format") in ("table", "chart"):
+    if as_object(schema).get("format") in ("table", "chart"):
         return str(schema["format"])
     admitted = types_of(schema) - {"null"}
     if admitted == _NUMBERS:
@@ -93,20 +92,23 @@ def why_not(source: Json, target: Json, depth: int = 0) -> str | None:
     """Return why no value of `source` can satisfy `target`, as the end of a sentence; None if some value may."""
     if depth > _DEPTH_LIMIT or target is True or target == {} or source is True or source == {}:
         return None
+    if source == target and source is not False:
+        return None
     given, wanted = types_of(source), types_of(target)
     shared = given & wanted
     if not shared:
         return f"{_words(given)} can never be {_words(wanted)}"
     if not isinstance(source, dict) or not isinstance(target, dict):
         return None
+    given_schema, wanted_schema = as_object(source), as_object(target)
     if shared == {"object"}:
-        reason = _object_reason(source, target, depth)
+        reason = _object_reason(given_schema, wanted_schema, depth)
     elif shared == {"array"}:
-        reason = why_not(source.get("items", {}), target.get("items", {}), depth + 1)
+        reason = why_not(given_schema.get("items", {}), wanted_schema.get("items", {}), depth + 1)
         reason = f"the items differ: {reason}" if reason else None
     else:
-        reason = _values_reason(source, target)
-    return reason or _range_reason(source, target, shared)
+        reason = _values_reason(given_schema, wanted_schema)
+    return reason or _range_reason(given_schema, wanted_schema, shared)
 
 
 def narrowed(old: Json, new: Json, *, direction: Direction) -> str | None:
@@ -120,9 +122,7 @@ def narrowed(old: Json, new: Json, *, direction: Direction) -> str | None:
 
 def _named_types(named: Json) -> frozenset[str]:
     names = [named] if isinstance(named, str) else named
-    if not isinstance(names, list):
-        return _ALL
-    known = frozenset(name for name in names if isinstance(name, str) and name in _ALL)
+    known = frozenset(name for name in as_list(names) if isinstance(name, str) and name in _ALL)
     if not known:
         return _ALL
     return known | {"integer"} if "number" in known else known
@@ -168,12 +168,11 @@ def _narrowed(old: Json, new: Json, direction: Direction, depth: int) -> str | N
     if lost:
         verb = "no longer takes" if direction == "in" else "may now give"
         return f"{verb} {_words(lost)}"
-    after = after if isinstance(after, dict) else {}
-    before = before if isinstance(before, dict) else {}
-    if _branches(before) is not None or _branches(after) is not None:
-        return _branches_reason(before, after, direction, depth)
+    was, now = as_object(before), as_object(after)
+    if _branches(was) is not None or _branches(now) is not None:
+        return _branches_reason(was, now, direction, depth)
     for look in _LOOKS:
-        reason = look(before, after, direction, depth)
+        reason = look(was, now, direction, depth)
         if reason:
             return reason
     return None
@@ -184,10 +183,9 @@ _Object: TypeAlias = dict[str, Any]
 
 def _branches(schema: _Object) -> list[Json] | None:
     for word in ("anyOf", "oneOf"):
-        parts = schema.get(word)
-        if isinstance(parts, list):
+        if isinstance(schema.get(word), list):
             rest = {key: value for key, value in schema.items() if key != word}
-            return [{**rest, **part} if isinstance(part, dict) else part for part in parts]
+            return [{**rest, **as_object(part)} if part is not False else part for part in as_list(schema[word])]
     return None
 
 
@@ -214,7 +212,7 @@ def _look_at_required(before: _Object, after: _Object, direction: Direction, dep
     more = set(_names(after, "required")) - set(_names(before, "required"))
     if direction == "in":
         properties = _object(after, "properties")
-        more = {name for name in more if "default" not in _as_object(properties.get(name))}
+        more = {name for name in more if "default" not in as_object(properties.get(name))}
     if not more:
         return None
     name = min(more)
@@ -282,8 +280,7 @@ def _is_tighter(before: _Object, after: _Object, word: str, sign: int) -> bool:
 def _listed(schema: dict[str, Any]) -> list[Json] | None:
     if "const" in schema:
         return [schema["const"]]
-    found = schema.get("enum")
-    return found if isinstance(found, list) else None
+    return as_list(schema["enum"]) if isinstance(schema.get("enum"), list) else None
 
 
 def _bound(schema: _Object, word: str) -> float | None:
@@ -292,16 +289,11 @@ def _bound(schema: _Object, word: str) -> float | None:
 
 
 def _object(schema: _Object, word: str) -> _Object:
-    return _as_object(schema.get(word))
-
-
-def _as_object(value: Json) -> _Object:
-    return value if isinstance(value, dict) else {}
+    return as_object(schema.get(word))
 
 
 def _names(schema: _Object, word: str) -> list[str]:
-    found = schema.get(word)
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    return [name for name in as_list(schema.get(word)) if isinstance(name, str)]
 
 
 def _words(types: frozenset[str]) -> str:

@@ -10,14 +10,13 @@ from engine.domain.nodes import Knowledge, NestedModel
 from engine.errors import StepCancelled, StepTimedOut, TetherFailed, TreadleError
 from engine.execution import invocation
 from engine.execution.core import Core
-from engine.execution.frames import Frame, Items, Job
+from engine.execution.frames import Frame, Job
+from engine.execution.items import PerItem
 from engine.execution.plan import Work
 from engine.execution.values import Encoded
 
 if TYPE_CHECKING:
     from engine.execution.local import LocalRun
-
-_MAX_ITEMS = 1_000_000
 
 
 class Attempts:
@@ -28,6 +27,8 @@ class Attempts:
         self._services = loop.services
         self._scribe = loop.scribe
         self._recovered = loop.recovered
+        self._fresh = loop.recovered.empty and not loop.watched
+        self._items = PerItem(loop, self)
         self.in_flight: set[Job] = set()
         """Jobs on a worker thread or on the event loop."""
 
@@ -37,6 +38,9 @@ class Attempts:
         """Begin an action whose turn has come: decide its condition, then make its first attempt."""
         work = frame.plan.work[slot]
         assert work is not None
+        if work.plain and self._fresh:
+            self._call_plainly(frame, slot, work)
+            return
         node = work.node
         job = Job(frame, slot, work, frame.prefix + node.id, frame.arguments(slot))
         frame.running += 1
@@ -48,9 +52,34 @@ class Attempts:
             return
         self._chosen(job)
         if node.for_each is not None and job.path not in self._recovered.final:
-            self._begin_items(job, node.for_each)
+            self._items.begin(job, node.for_each)
         else:
             self.attempt(job)
+
+    def _call_plainly(self, frame: Frame, slot: int, work: Work) -> None:
+        """Do what `attempt` does for a pure inline call with constants only, without a job unless it fails."""
+        scribe, node = self._scribe, work.node
+        path = frame.prefix + node.id
+        inputs = frame.arguments(slot)
+        began_us = scribe.now_us()
+        context = invocation.Context(self._loop.run.id, path, 1, None)
+        try:
+            given = {**work.ports, **inputs} if work.ports else inputs
+            outputs = invocation.outputs_of(
+                work, work.invoke(given, work.fixed, context), inputs, self._services.expressions
+            )  # type: ignore[misc]
+            kept = scribe.encoded(outputs)
+        except Exception as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
+            job = Job(frame, slot, work, path, inputs)
+            job.began_us, job.attempt, job.context = began_us, 1, context
+            frame.running += 1
+            self.fail(job, invocation.as_step_error(error))
+            return
+        ticket = scribe.done(path, 1, began_us, kept, context.lines)
+        if self._loop.strict:
+            scribe.sync(ticket)
+        frame.keep(slot, outputs)
+        frame.core.succeeded(slot)
 
     def _chosen(self, job: Job) -> None:
         if job.frame.plan.next_choice[job.slot] >= 0:
@@ -62,8 +91,8 @@ class Attempts:
             scope = invocation.scope_of({**job.work.constants, **job.inputs}, self._loop.facts)
             holds = self._services.expressions.evaluate(cel, scope)
         except TreadleError as error:
-            self._start(job)
-            self._fail(job, error, final=True)
+            self.start(job)
+            self.fail(job, error, final=True)
             return False
         if holds is True:
             return True
@@ -81,7 +110,7 @@ class Attempts:
             self._give_up(job, recovered.final[path])
             return
         job.attempt = max(job.attempt, recovered.failures.get(path, 0))
-        self._start(job)
+        self.start(job)
         node, expressions = job.work.node, self._services.expressions
         try:
             inputs, settings = invocation.with_parameters(job.work, job.inputs, expressions, self._loop.facts)
@@ -89,30 +118,31 @@ class Attempts:
                 self._enter(job, invocation.nested_inputs(node, {**inputs, **settings}, expressions))
                 return
             if isinstance(node, Knowledge):
-                self._succeed(job, invocation.content_of(node))
+                self.succeed(job, invocation.content_of(node))
                 return
         except TreadleError as error:
-            self._fail(job, error)
+            self.fail(job, error)
             return
         self._dispatch(job, inputs, settings)
 
-    def _start(self, job: Job) -> None:
+    def start(self, job: Job) -> None:
+        """Count a new attempt of a job and note when it began."""
         job.attempt += 1
         job.generation += 1
         job.began_us = self._scribe.now_us()
-        job.key = f"{self._loop.run.id}/{job.path}/{job.attempt}"
         watched = self._loop.watched
         if watched:
             facts = {"attempt": job.attempt, "attempts": job.work.node.retry.attempts(), "began_us": job.began_us}
             self._loop.emit(job.path, job.work.node.id, "running", facts)
-        job.context = invocation.Context(job.attempt, job.key, partial(self._loop.report, job) if watched else None)
+        report = partial(self._loop.report, job) if watched else None
+        job.context = invocation.Context(self._loop.run.id, job.path, job.attempt, report)
 
     def _enter(self, job: Job, inputs: dict[str, Any]) -> None:
         plan = job.work.nested
         assert plan is not None
         missing = invocation.missing_inputs(plan.model, inputs)
         if missing is not None:
-            self._fail(job, TetherFailed(kind="Input refused", reason=missing, permanent=True))
+            self.fail(job, TetherFailed(kind="Input refused", reason=missing, permanent=True))
             return
         prefix = job.path + (f"#{job.attempt}" if job.attempt > 1 else "") + "/"
         job.child = Frame(plan, Core(plan), inputs, prefix, job)
@@ -177,51 +207,6 @@ class Attempts:
             self._deadline(job)
         job.cancel = self._services.workers.schedule(whole(), done)
 
-    # ---- items ------------------------------------------------------------------------------------------------
-
-    def _begin_items(self, job: Job, port: str) -> None:
-        values = job.inputs.get(port, job.work.constants.get(port))
-        rows = values.to_pylist() if hasattr(values, "to_pylist") else values
-        self._start(job)
-        if not isinstance(rows, list | tuple) or len(rows) > _MAX_ITEMS:
-            reason = f"it works through {port!r} item by item, but got no list there"
-            self._fail(job, TetherFailed(kind="No list", reason=reason), final=True)
-            return
-        home = job.frame.plan.container[job.slot]
-        job.items = Items(list(rows), job.inputs, job.frame.plan.limits[home] if home >= 0 else 1)
-        self._more_items(job)
-
-    def _more_items(self, whole: Job) -> None:
-        """Begin items up to the limit; settle the whole step after the last."""
-        items = whole.items
-        assert items is not None
-        if items.starting:
-            return
-        items.starting = True
-        while items.has_next and items.error is None and not self._loop.stopping:
-            self._begin_item(whole, items)
-        items.starting = False
-        if items.running > 0:
-            share = items.ended / max(1, len(items.values))
-            text = f"{items.ended} of {len(items.values)}"
-            self._loop.emit(whole.path, whole.work.node.id, "progress", {"progress": share, "text": text})
-        elif items.error is not None:
-            self._fail(whole, TetherFailed(kind="An item failed", reason=items.error), final=True)
-        elif items.ended < len(items.values):
-            self._fail(whole, StepCancelled(), final=True)
-        else:
-            ports = [output.name for output in whole.work.node.outputs]
-            self._succeed(whole, {name: [(given or {}).get(name) for given in items.results] for name in ports})
-
-    def _begin_item(self, whole: Job, items: Items) -> None:
-        number = items.next
-        items.next += 1
-        items.running += 1
-        inputs = {**items.inputs, whole.work.node.for_each or "": items.values[number]}
-        item = Job(whole.frame, whole.slot, whole.work, f"{whole.path}[{number}]", inputs)
-        item.whole, item.item = whole, number
-        self.attempt(item)
-
     # ---- endings ----------------------------------------------------------------------------------------------
 
     def ended(
@@ -237,9 +222,9 @@ class Attempts:
             return
         self._landed(job)
         if failure is not None or outputs is None:
-            self._fail(job, failure or StepCancelled())
+            self.fail(job, failure or StepCancelled())
         else:
-            self._succeed(job, outputs, kept)
+            self.succeed(job, outputs, kept)
 
     def nested_ended(self, frame: Frame, *, cancelled: bool) -> None:
         """Take in how a nested model ended."""
@@ -251,24 +236,24 @@ class Attempts:
         node = job.work.node
         assert isinstance(node, NestedModel)
         if frame.error is not None and not node.error_propagation:
-            self._succeed(job, {port.name: None for port in node.outputs} | {"error": frame.error})
+            self.succeed(job, {port.name: None for port in node.outputs} | {"error": frame.error})
         elif frame.error is not None:
-            self._fail(job, TetherFailed(kind=f"In {frame.plan.model.name}", reason=frame.error))
+            self.fail(job, TetherFailed(kind=f"In {frame.plan.model.name}", reason=frame.error))
         elif cancelled:
-            self._fail(job, StepCancelled(), final=True)
+            self.fail(job, StepCancelled(), final=True)
         else:
             try:
                 outputs = invocation.extracted(node, frame.outputs, self._services.expressions)
             except TreadleError as error:
-                self._fail(job, error)
+                self.fail(job, error)
                 return
-            self._succeed(job, outputs)
+            self.succeed(job, outputs)
 
     def give_up_all(self) -> None:
         """Leave every job that is still on a worker: the grace after a cancellation is over."""
         for job in list(self.in_flight):
             self._abandon(job)
-            self._fail(job, StepCancelled(), final=True)
+            self.fail(job, StepCancelled(), final=True)
 
     def tell_all(self) -> None:
         """Tell every running job that the run is being cancelled."""
@@ -303,13 +288,14 @@ class Attempts:
     def _timed_out(self, job: Job, generation: int, timeout_s: float) -> None:
         if generation == job.generation:
             self._abandon(job)
-            self._fail(job, StepTimedOut(timeout_s=f"{timeout_s:g}"))
+            self.fail(job, StepTimedOut(timeout_s=f"{timeout_s:g}"))
 
-    def _succeed(self, job: Job, outputs: dict[str, Any], kept: dict[str, Encoded] | None = None) -> None:
+    def succeed(self, job: Job, outputs: dict[str, Any], kept: dict[str, Encoded] | None = None) -> None:
+        """Record that a step succeeded, then let what follows have its outputs."""
         try:
             kept = kept if kept is not None else self._scribe.encoded(outputs)
         except TreadleError as error:
-            self._fail(job, error, final=True)
+            self.fail(job, error, final=True)
             return
         logs = job.context.lines if job.context is not None else ()
         ticket = self._scribe.done(job.path, job.attempt, job.began_us, kept, logs)
@@ -326,7 +312,7 @@ class Attempts:
         if job.stands_for is not None:
             self._complete(job.stands_for, outputs)
         elif job.whole is not None:
-            self._item_ended(job, outputs, None)
+            self._items.ended(job, outputs, None)
         else:
             frame = job.frame
             frame.keep(job.slot, outputs)
@@ -334,17 +320,7 @@ class Attempts:
             frame.core.succeeded(job.slot)
             self._loop.wake(frame)
 
-    def _item_ended(self, job: Job, outputs: dict[str, Any] | None, error: str | None) -> None:
-        assert job.whole is not None
-        items = job.whole.items
-        assert items is not None
-        items.results[job.item] = outputs
-        items.running -= 1
-        items.ended += 1
-        items.error = items.error or error
-        self._more_items(job.whole)
-
-    def _fail(self, job: Job, error: TreadleError, *, final: bool = False) -> None:
+    def fail(self, job: Job, error: TreadleError, *, final: bool = False) -> None:
         """Record a failed attempt; try again by policy, or give the step up."""
         policy = job.work.node.retry
         final = final or self._loop.stopping or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
@@ -405,7 +381,7 @@ class Attempts:
             return
         skip = job.work.on_failure == "skip" and not cancelled
         if job.whole is not None:
-            self._item_ended(job, None, None if skip else f"item {job.item + 1}: {error}")
+            self._items.ended(job, None, None if skip else f"item {job.item + 1}: {error}")
             return
         frame = job.frame
         frame.running -= 1

@@ -109,7 +109,6 @@ class Job:
         "inputs",
         "item",
         "items",
-        "key",
         "path",
         "slot",
         "stands_for",
@@ -124,7 +123,6 @@ class Job:
         self.generation = 0
         """Grows with each attempt and when one is given up: a late result of an older one is ignored."""
         self.began_us = 0
-        self.key = ""
         self.context: Context | None = None
         self.cancel: Callable[[], None] | None = None
         self.threaded = False
@@ -133,3 +131,8 @@ class Job:
         self.whole: Job | None = None
         self.item = -1
         self.stands_for: Job | None = None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the attempt under way."""
+        return self.context.idempotency_key if self.context is not None else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Knowledge, NestedModel, Tether
-from engine.errors import PortMissing, StepError, TetherFailed, TreadleError
+from engine.errors import NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
 from engine.execution.plan import Work
 from engine.execution.values import Encoded, encode
 from engine.ports import Expressions
@@ -18,16 +18,22 @@ _LOG_LIMIT_CHARS = 65_536
 class Context:
     """What a running tether may ask for; see `engine.ports.StepContext`."""
 
-    __slots__ = ("_dropped", "_length", "_report", "attempt", "idempotency_key", "is_cancelled", "lines")
+    __slots__ = ("_dropped", "_length", "_report", "_run", "attempt", "is_cancelled", "lines", "path")
 
-    def __init__(self, attempt: int, idempotency_key: str, report: Callable[[float, str], None] | None) -> None:
+    def __init__(self, run: str, path: str, attempt: int, report: Callable[[float, str], None] | None) -> None:
+        self._run = run
+        self.path = path
         self.attempt = attempt
-        self.idempotency_key = idempotency_key
         self.lines: list[str] = []
         self.is_cancelled = False
         self._report = report
         self._length = 0
         self._dropped = False
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same whenever this attempt of this step is begun again: run/path/attempt."""
+        return f"{self._run}/{self.path}/{self.attempt}"
 
     @property
     def cancelled(self) -> bool:
@@ -150,4 +156,5 @@ def as_step_error(error: BaseException) -> TreadleError:
 
 def is_retryable(error: TreadleError) -> bool:
     """Say whether another attempt may help: failures of the work itself, not of how it is described."""
-    return isinstance(error, StepError) and not error.facts.get("permanent")
+    described_wrong = isinstance(error, NotSerializable | PortMissing) or bool(error.facts.get("permanent"))
+    return isinstance(error, StepError) and not described_wrong

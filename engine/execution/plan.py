@@ -46,6 +46,12 @@ class Work:
     settings: frozenset[str]
     """Names of the parameters that are settings, not ports."""
     on_failure: str
+    ports: dict[str, Any]
+    """Constants for ports that no wire fills."""
+    fixed: dict[str, Any]
+    """Constants for settings."""
+    plain: bool
+    """True for a pure inline call without expressions, condition, timeout or items."""
     nested: Plan | None = None
     fallback: Work | None = None
 
@@ -284,14 +290,21 @@ class _Compiler:
         stage = self.model.nodes[node.parent]
         fallback = _fallback_of(node)
         ports = {port.name for port in node.inputs}
+        constants = {name: value for name, value in plain.items() if cel_of(value) is None}
+        expressions = {name: cel for name, value in plain.items() if (cel := cel_of(value)) is not None}
+        effect, runs = _effect(node, spec), spec.runs if spec is not None else "inline"
+        special = effect or expressions or node.condition or node.timeout_s or node.for_each or plan is not None
         return Work(
             node=node,
             invoke=invoke,
             spec=spec,
-            effect=_effect(node, spec),
-            runs=spec.runs if spec is not None else "inline",
-            constants={name: value for name, value in plain.items() if cel_of(value) is None},
-            expressions={name: cel for name, value in plain.items() if (cel := cel_of(value)) is not None},
+            effect=effect,
+            runs=runs,
+            constants=constants,
+            expressions=expressions,
+            ports={name: value for name, value in constants.items() if name in ports},
+            fixed={name: value for name, value in constants.items() if name not in ports},
+            plain=runs == "inline" and invoke is not None and not special,
             settings=frozenset(name for name in plain if name not in ports),
             on_failure=stage.on_failure if isinstance(stage, Stage) else "fail",
             nested=plan,

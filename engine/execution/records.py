@@ -58,6 +58,11 @@ class Recovered:
     """Steps that failed for good, with the error."""
     skipped: set[str] = field(default_factory=set)
 
+    @property
+    def empty(self) -> bool:
+        """True when nothing has happened yet."""
+        return not (self.done or self.failures or self.final or self.skipped)
+
     def outputs_of(self, path: str, blobs: Blobs) -> dict[str, Any]:
         """Return the values that a completed step gave."""
         return {port: _value(kept, blobs) for port, kept in self.done[path].items()}

@@ -1,4 +1,4 @@
-"""Evaluates one expression in a process of its own, with a second of CPU time and memory of its own.
+"""Evaluates one expression in a process of its own, with two seconds of CPU time and memory of its own.
 
 Run as a program it reads one request from standard input and writes one answer to standard output, both JSON.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-_CPU_S = 1
+_CPU_S = 2
 _WALL_S = 5.0
 _MEMORY_BYTES = 2 << 30
 _BYTES = "\x00bytes"

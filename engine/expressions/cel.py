@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from engine.errors import ExpressionFailed, ExpressionInvalid
 from engine.expressions.apart import evaluate_apart
-from engine.expressions.outline import Tokens, cost, identifiers, tokens_of
+from engine.expressions.outline import Paths, Shape, cost, identifiers, paths_of, shape_of, tokens_of
 from engine.expressions.reasons import is_call, undeclared, why_failed, why_not_compiled
 from engine.expressions.values import Intake, Outcome
 
@@ -19,10 +19,21 @@ _COST_HERE = 50_000_000
 """Elementary operations that are let run in this process: 16 ns each were measured, so at most about 0.8 s."""
 
 
+_TYPES = frozenset({"bool", "bytes", "double", "duration", "dyn", "int", "list", "map", "null_type", "optional_type"})
+_TYPES |= {"string", "timestamp", "type", "uint"}
+"""Names that CEL has for itself: data of these names is reached through `inputs["list"]`."""
+
+
+class _Outline(NamedTuple):
+    names: frozenset[str]
+    paths: dict[str, Paths]
+    shape: Shape
+
+
 class _Compiled(NamedTuple):
     program: Any
     names: frozenset[str]
-    tokens: Tokens
+    outline: _Outline
 
 
 class Cel:
@@ -30,7 +41,7 @@ class Cel:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tokens: OrderedDict[str, tuple[Tokens, frozenset[str]]] = OrderedDict()
+        self._outlines: OrderedDict[str, _Outline] = OrderedDict()
         self._cache: OrderedDict[tuple[str, frozenset[str]], _Compiled] = OrderedDict()
 
     def check(self, text: str, names: Sequence[str]) -> None:
@@ -46,9 +57,14 @@ class Cel:
         compiled = self._compiled(text, scope)
         intake = Intake()
         try:
-            data = {name: intake.used(name, scope[name], compiled.tokens) for name in compiled.names}
+            paths = compiled.outline.paths
+            data = {name: intake.used(scope[name], paths[name]) for name in compiled.names}
             dear = cost(
-                compiled.tokens, values=intake.values, characters=intake.characters, longest=intake.longest
+                compiled.outline.shape,
+                values=intake.values,
+                characters=intake.characters,
+                longest=intake.longest,
+                items=intake.items,
             )
             if dear > _COST_HERE:
                 return evaluate_apart(text, data)
@@ -57,29 +73,30 @@ class Cel:
             raise ExpressionFailed(text=_shown(text), reason=why_failed(str(error))) from None
 
     def _compiled(self, text: str, names: Iterable[str]) -> _Compiled:
-        tokens, found = self._outline(text)
-        declared = found.intersection(names)
+        outline = self._outline(text)
+        declared = outline.names.intersection(names)
         with self._lock:
             compiled = self._cache.get((text, declared))
             if compiled is not None:
                 self._cache.move_to_end((text, declared))
                 return compiled
         try:
-            compiled = _Compiled(compiled_with(text, declared), declared, tokens)
+            compiled = _Compiled(compiled_with(text, declared), declared, outline)
         except RuntimeError as error:
             raise ExpressionInvalid(text=_shown(text), reason=why_not_compiled(text, str(error), names)) from None
         with self._lock:
             _keep(self._cache, (text, declared), compiled)
         return compiled
 
-    def _outline(self, text: str) -> tuple[Tokens, frozenset[str]]:
+    def _outline(self, text: str) -> _Outline:
         with self._lock:
-            found = self._tokens.get(text)
+            found = self._outlines.get(text)
         if found is None:
             tokens = tokens_of(_readable(text))
-            found = (tokens, identifiers(tokens))
+            names = identifiers(tokens) - _TYPES
+            found = _Outline(names, {name: paths_of(name, tokens) for name in names}, shape_of(tokens))
             with self._lock:
-                _keep(self._tokens, text, found)
+                _keep(self._outlines, text, found)
         return found
 
 

@@ -28,6 +28,8 @@ class Token(NamedTuple):
 
 
 Tokens = tuple[Token, ...]
+Paths = list[tuple[str, ...]]
+"""What follows each mention of a name: fields by name, and `SIZE`; an empty one where it is used whole."""
 _NOTHING = Token("sign", "")
 
 
@@ -43,10 +45,10 @@ def identifiers(tokens: Tokens) -> frozenset[str]:
     return frozenset(found - _WORDS)
 
 
-def paths_of(name: str, tokens: Tokens) -> list[tuple[str, ...]]:
-    """Return what follows each mention of `name`: fields by name, and `SIZE`; empty where it is used whole."""
+def paths_of(name: str, tokens: Tokens) -> Paths:
+    """Return what follows each mention of `name`."""
     texts = [token.text for token in tokens]
-    found: list[tuple[str, ...]] = []
+    found: Paths = []
     for at, token in enumerate(tokens):
         if token == ("name", name) and (at == 0 or texts[at - 1] not in {".", ".?"}):
             sized = texts[max(0, at - 2) : at] == ["size", "("] and texts[at + 1 : at + 2] == [")"]
@@ -77,26 +79,51 @@ def _is_plain_text(token: Token) -> bool:
     return token.kind == "text" and token.text[0] in "'\"" and token.text[1:2] != token.text[0] and "\\" not in token.text
 
 
-def cost(tokens: Tokens, *, values: int, characters: int, longest: int) -> float:
-    """Return a bound of the work in elementary operations, given how much data the expression looks at.
+class Shape(NamedTuple):
+    """How often an expression does what may become dear."""
 
-    Loops repeat what is inside; comparing with anything but a constant may walk all the data; every sum and every list
-    written inside a loop may multiply the size of its part, once per loop; replacing, joining and formatting multiply
-    lengths.
-    """
+    words: int
+    loops: int
+    copies: int
+    compared: int
+    branches: int
+    growing: int
+    searching: int
+
+
+def shape_of(tokens: Tokens) -> Shape:
+    """Count what may become dear."""
     words = [token.text for token in tokens]
     loops = sum(word in MACROS for word in words)
-    growing = sum(word in _GROWING for word in words)
-    written = sum(len(word) for word in words)
-    size, widest = values + characters / 64 + len(words), max(longest, written, 1)
-    compared = sum(_is_open(tokens, at) for at, word in enumerate(words) if word in {"==", "!=", "in", "<", ">"})
     sums = sum(_is_open(tokens, at) for at, word in enumerate(words) if word == "+")
-    branches = sums + max(0, words.count(",") - loops)
-    searched = sum(word in _SEARCHING for word in words) * widest * min(widest, 1_000) / 64
-    times = min(_ITERATIONS, float(size) ** min(loops, 10)) if loops else 1.0
-    grown = float(branches + 1) ** min(loops, 40) * float(widest) ** min(growing, 20)
-    each = 1 + (compared * size if loops else 0) + searched
-    return times * each * grown + size * (grown if loops or growing else 0)
+    return Shape(
+        words=len(words) + sum(map(len, words)),
+        loops=loops,
+        copies=sum(word in {"map", "filter"} for word in words),
+        compared=sum(_is_open(tokens, at) for at, word in enumerate(words) if word in {"==", "!=", "in", "<", ">"}),
+        branches=sums + max(0, words.count(",") - loops),
+        growing=sum(word in _GROWING for word in words),
+        searching=sum(word in _SEARCHING for word in words),
+    )
+
+
+def cost(shape: Shape, *, values: int, characters: int, longest: int, items: int) -> float:
+    """Return a bound of the work in elementary operations.
+
+    The data looked at is given by its values, its characters, its longest text and its longest list. Loops repeat what
+    is inside; `map` and `filter` copy their list at every item; comparing with anything but a constant may walk all the
+    data; every sum and every list written inside a loop may multiply the size of its part, once per loop; replacing,
+    joining and formatting multiply lengths.
+    """
+    if not (shape.loops or shape.growing or shape.searching):
+        return 0.0
+    size, widest = values + characters / 64 + shape.words, max(longest, shape.words)
+    times = min(_ITERATIONS, float(size) ** min(shape.loops, 10))
+    copied = shape.copies * min(_ITERATIONS, max(items, shape.words)) ** 2
+    grown = float(shape.branches + 1) ** min(shape.loops, 40) * float(widest) ** min(shape.growing, 20)
+    searched = shape.searching * widest * min(widest, 1_000) / 64
+    each = 1 + (shape.compared * size if shape.loops else 0) + searched
+    return copied + times * each * grown + size * (grown - 1)
 
 
 def _is_open(tokens: Tokens, at: int) -> bool:

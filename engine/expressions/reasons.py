@@ -37,6 +37,8 @@ def why_not_compiled(text: str, message: str, names: Iterable[str]) -> str:
         if is_call(text, line, column):
             return f"there is no function called {name!r}"
         return _unknown(name.partition(".")[0], sorted(set(names)))
+    if not text.strip():
+        return "it is empty"
     first = _FIRST.search(message)
     if first is None:
         return message.split("\n")[0].removeprefix("INVALID_ARGUMENT: ")
@@ -44,6 +46,8 @@ def why_not_compiled(text: str, message: str, names: Iterable[str]) -> str:
     mismatch = _COMPILED_OVERLOAD.search(said)
     if mismatch:
         return _mismatch(*mismatch.groups())
+    if "'<EOF>'" in said.partition(" expecting")[0]:
+        return "it ends too early"
     said = re.sub(r" expecting \{.*|\(in container.*", "", said.removeprefix("Syntax error: "))
     said = re.sub(r"token recognition error at: '(.*)'?", r"unexpected \1", said).rstrip("' ")
     hint = "; equality is written ==" if re.search(r"[^=!<>]=[^=]", text) and "= " in said + " " else ""
@@ -90,6 +94,8 @@ def _kind(name: str) -> str:
 def _unknown(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=2)
     if close:
-        return f"there is no value called {name!r}; did you mean {' or '.join(close)}?"
+        return f"there is no value called {name!r}, perhaps {' or '.join(map(repr, close))} is meant"
+    if not known:
+        return f"there is no value called {name!r}"
     listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
-    return f"there is no value called {name!r}; there {'is nothing' if not known else f'are: {listed}'}"
+    return f"there is no value called {name!r}; there are: {listed}"

@@ -9,10 +9,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from engine.expressions.outline import SIZE, Tokens, paths_of
+from engine.expressions.outline import SIZE, Paths
 
 _DEPTH_LIMIT = 100
 _VALUES_LIMIT = 2_000_000
+_RESULT_LIMIT = 500_000
+"""Values of a result: 2 us each were measured to take them out."""
 _TEXT_LIMIT = 64_000_000
 _INT64 = 2**63
 
@@ -24,14 +26,15 @@ class Intake:
         self.values = 0
         self.characters = 0
         self.longest = 0
+        self.items = 0
+        """Items of the longest list."""
 
-    def used(self, name: str, value: Any, tokens: Tokens) -> Any:
+    def used(self, value: Any, paths: Paths) -> Any:
         """Return `value` as CEL takes it, as far as the expression looks into it.
 
         An object of which only fields are named gives those alone, a table of which only the size is asked gives as
         many nothings: so `inputs.rows.size() > 0` does not copy the rows.
         """
-        paths = paths_of(name, tokens)
         if isinstance(value, Mapping) and paths and all(path and path[0] != SIZE for path in paths):
             given = cast("Mapping[Any, Any]", value)
             fields = dict.fromkeys(path[0] for path in paths if path[0] in given)
@@ -40,7 +43,7 @@ class Intake:
             }
         return self._part(value, paths)
 
-    def _part(self, value: Any, paths: list[tuple[str, ...]]) -> Any:
+    def _part(self, value: Any, paths: Paths) -> Any:
         if is_table(value) and paths and all(path[:1] == (SIZE,) for path in paths):
             return [None] * len(value)
         return self.plain(value, 0)
@@ -65,7 +68,7 @@ class Intake:
         if is_table(value):
             return self._rows(value, depth)
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.plain(item, depth + 1) for item in cast("Iterable[Any]", value)]
+            return self._list(cast("Iterable[Any]", value), depth)
         return self._scalar(value, depth)
 
     def _rows(self, table: Any, depth: int) -> list[Any]:
@@ -73,7 +76,12 @@ class Intake:
         if self.values + cells > _VALUES_LIMIT:
             self._count(cells, 0)
         rows = table.to_pylist() if hasattr(table, "to_pylist") else table.to_dict("records")
-        return [self.plain(row, depth + 1) for row in rows]
+        return self._list(rows, depth)
+
+    def _list(self, values: Iterable[Any], depth: int) -> list[Any]:
+        found = [self.plain(value, depth + 1) for value in values]
+        self.items = max(self.items, len(found))
+        return found
 
     def _text(self, value: str | bytes | bytearray | memoryview) -> str | bytes:
         self._count(0, len(value))
@@ -138,7 +146,7 @@ class Outcome:
     def _count(self, values: int, characters: int) -> None:
         self._values += values
         self._characters += characters
-        if self._values > _VALUES_LIMIT or self._characters > _TEXT_LIMIT:
+        if self._values > _RESULT_LIMIT or self._characters > _TEXT_LIMIT:
             message = "its result is too large"
             raise ValueError(message)
 

@@ -56,7 +56,7 @@ class SqliteJournal:
         self._database = Lock()
         """Held while the connection is used."""
         self._lock = Lock()
-        """Guards what follows. Entered by itself where it is hot: the `with` of a Condition costs three times as much."""
+        """Guards what follows. Entered by itself where it is hot: a Condition's `with` costs three times as much."""
         self._changed = Condition(self._lock)
         """Told of what the writer or those who wait for it care about."""
         self._queued = 0
@@ -214,7 +214,7 @@ def _insert(connection: sqlite3.Connection, batch: list[JournalRecord]) -> None:
         if tail is None:
             connection.execute(_NEW_RUN, (run,))
             tail = _tail(connection, run)
-            assert tail is not None  # noqa: S101  (just inserted, under the write lock)
+            assert tail is not None
         number, position, crc = tail
         rows: list[tuple[object, ...]] = []
         for record in records:

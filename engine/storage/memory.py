@@ -40,6 +40,7 @@ from engine.ports import (
     Write,
 )
 from engine.storage.changes import change_times
+from engine.storage.documents import json_text, json_value
 from engine.storage.folding import entry_search, fold, model_search, run_search, shown, tag_search
 
 _K = TypeVar("_K")
@@ -246,7 +247,7 @@ class MemoryCatalog:
                 for step in steps:
                     self._put(self._steps, (step.run, step.path), step)
             case PutSetting(key=key, value=value):
-                self._put(self._settings, key, value)
+                self._put(self._settings, key, json_value(json_text(value)))
             case Record(draft=draft):
                 self._record(draft)
 

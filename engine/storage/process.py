@@ -45,7 +45,7 @@ def _started(pid: int) -> str | None:
 
 def _started_elsewhere(pid: int) -> str | None:
     """Ask psutil where there is no /proc; it takes 40 ms to import, which Linux need not pay."""
-    import psutil  # noqa: PLC0415
+    import psutil
 
     try:
         return f"{psutil.Process(pid).create_time():.0f}"

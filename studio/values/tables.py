@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import panel as pn
 from bokeh.models.widgets.tables import NumberFormatter, ScientificFormatter, StringFormatter
+from markupsafe import Markup, escape
 
-from studio.theme import number
+from studio.theme import html, number
 from studio.values.kinds import is_arrow, is_frame
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ _ROW_PX = 31
 _HEADER_PX = 33
 _FOOTER_PX = 38
 _NARROWEST_PX = 84
+_WIDEST_MINIMUM_PX = 150
+_SCROLLBAR_PX = 12
+_ROOMY_COLUMNS = 6
+# The arrow of a sorted column stands in the padding, so that a right-aligned title ends where its numbers end.
+_CSS = """
+.tabulator.tabulator .tabulator-header .tabulator-col.tabulator-sortable .tabulator-col-title{padding-right:0}
+.tabulator.tabulator .tabulator-header .tabulator-col .tabulator-col-content .tabulator-col-sorter{right:1px}
+.tabulator.tabulator .tabulator-row .tabulator-cell>*{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+"""
 
 
 @dataclass(frozen=True)
@@ -92,30 +102,30 @@ def table_view(table: Table, *, rows: int = 10) -> pn.viewable.Viewable:
     """Return the widget: `rows` at a time, the rest fetched page by page; a sort is done on the server."""
     if table.rows == 0:
         names = ", ".join(column.title for column in table.columns)
-        return pn.pane.Str(f"No rows. The columns are: {names}." if names else "No rows, no columns.", margin=(8, 0))
+        words = f"No rows. The columns are: {names}." if names else "No rows and no columns."
+        return html(Markup('<p class="muted">{}</p>').format(words), sizing_mode="stretch_width")
     paged = len(table.frame) > rows
     shown = min(len(table.frame), rows)
+    longest = max(len(column.title) for column in table.columns)
+    narrowest = max(_NARROWEST_PX, min(_WIDEST_MINIMUM_PX, 7 * longest + 24))
+    scrolls = _SCROLLBAR_PX if len(table.columns) > _ROOMY_COLUMNS else 0
     return pn.widgets.Tabulator(
         table.frame,
         disabled=True,
         show_index=False,
         pagination="remote" if paged else None,
         page_size=rows if paged else None,
-        titles={column.key: column.title for column in table.columns},
+        # The widget draws titles and their tooltips as HTML.
+        titles={column.key: str(escape(column.title)) for column in table.columns},
+        header_tooltips={column.key: str(escape(f"{column.title}: {column.type}")) for column in table.columns},
         formatters={column.key: _formatter(column, table.frame[column.key]) for column in table.columns},
-        text_align={column.key: column.align for column in table.columns},
         header_align={column.key: column.align for column in table.columns},
-        header_tooltips={column.key: f"{_plain(column.title)}: {column.type}" for column in table.columns},
-        configuration={"columnDefaults": {"minWidth": _NARROWEST_PX, "tooltip": False}},
-        height=_HEADER_PX + shown * _ROW_PX + (_FOOTER_PX if paged else 2) + 12,
+        configuration={"columnDefaults": {"minWidth": narrowest, "tooltip": False}},
+        height=_HEADER_PX + shown * _ROW_PX + (_FOOTER_PX if paged else 2) + scrolls,
         sizing_mode="stretch_width",
+        stylesheets=[_CSS],
         margin=0,
     )
-
-
-def _plain(text: str) -> str:
-    """Header tooltips are drawn as HTML; a title may be anything."""
-    return text.translate({ord("<"): "‹", ord(">"): "›", ord("&"): "+"})
 
 
 def _frame_of(rows: list[Mapping[str, Any]]) -> pd.DataFrame:

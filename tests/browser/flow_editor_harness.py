@@ -1,8 +1,10 @@
 """A page with the flow editor and an owner that keeps the graph in memory; for the browser tests.
 
+One file, though long: half of it is the demos it can show, which are data.
+
 `python -m tests.browser.flow_editor_harness PORT` serves it on the loopback. Query arguments: `demo`
 (`drawing`, `empty`, `ports`, `hostile`), `n` (a grid of so many nodes), `dark`, `read_only`, `state`
-(`running`, `failed`). Every intent is kept for `/intents`-like checks in `window.intents`.
+(`running`, `failed`).
 """
 
 from __future__ import annotations
@@ -36,36 +38,146 @@ def port(name: str, kind: str, *, label: str = "", required: bool = False, many:
 
 
 def entry(
-    kind: str, label: str, category: str, family: str, icon: str, **rest: Any  # noqa: ANN401 - fields of an entry
+    kind: str,
+    label: str,
+    category: str,
+    family: str,
+    icon: str,
+    **rest: Any,  # noqa: ANN401 - fields of an entry
 ) -> Item:
     """One line of the palette."""
     defaults = {"description": "", "keywords": [], "container": False, "inputs": [], "outputs": []}
     return {
-        "type": kind, "label": label, "category": category, "kind": family, "icon": icon, **defaults, **rest
+        "type": kind,
+        "label": label,
+        "category": category,
+        "kind": family,
+        "icon": icon,
+        **defaults,
+        **rest,
     }
 
 
-TABLE_IN, TABLE_OUT = port("rows", "table", label="Rows", required=True), port("table", "table", label="Table")
+TABLE_IN, TABLE_OUT = (
+    port("rows", "table", label="Rows", required=True),
+    port("table", "table", label="Table"),
+)
 CATALOG: list[Item] = [
-    entry("input", "Input", "Boundaries", "io", "log-in", outputs=[TABLE_OUT], starter=True,
-          description="A value given when the workflow starts."),
-    entry("output", "Output", "Boundaries", "io", "log-out", inputs=[port("value", "any", label="Value", many=True)],
-          starter=True, description="A result the workflow hands back."),
-    entry("stage", "Stage", "Structure", "stage", "frame", container=True, description="A frame around steps."),
-    entry("nested", "Nested model", "Structure", "nested", "boxes", inputs=[TABLE_IN], outputs=[TABLE_OUT]),
-    entry("csv", "Read CSV", "Actions", "tether", "file-spreadsheet", outputs=[TABLE_OUT], starter=True,
-          description="Rows from a file.", keywords=["file", "import"]),
-    entry("python", "Python function", "Actions", "tether", "square-function", inputs=[TABLE_IN], outputs=[TABLE_OUT]),
-    entry("sql", "SQL query", "Actions", "tether", "database", inputs=[TABLE_IN], outputs=[TABLE_OUT],
-          keywords=["select", "filter"]),
-    entry("join", "Join tables", "Actions", "tether", "combine",
-          inputs=[port("left", "table", label="Left", required=True), port("right", "table", label="Right")],
-          outputs=[port("table", "table", label="Joined"), port("count", "number", label="Count")]),
-    entry("http", "HTTP request", "Actions", "tether", "globe", outputs=[port("body", "text", label="Body")]),
-    entry("notes", "Knowledge", "Actions", "kb", "book-open", inputs=[TABLE_IN], outputs=[port("notes", "notes", label="Notes")]),
-    entry("agent", "Agent task", "Actions", "agent", "bot", inputs=[port("prompt", "text", label="Prompt", required=True)],
-          outputs=[port("text", "text", label="Text")]),
-    entry("clean", "Clean table", "Your library", "nested", "boxes", inputs=[TABLE_IN], outputs=[TABLE_OUT]),
+    entry(
+        "input",
+        "Input",
+        "Boundaries",
+        "io",
+        "log-in",
+        outputs=[TABLE_OUT],
+        starter=True,
+        description="A value given when the workflow starts.",
+    ),
+    entry(
+        "output",
+        "Output",
+        "Boundaries",
+        "io",
+        "log-out",
+        inputs=[port("value", "any", label="Value", many=True)],
+        starter=True,
+        description="A result the workflow hands back.",
+    ),
+    entry(
+        "stage",
+        "Stage",
+        "Structure",
+        "stage",
+        "frame",
+        container=True,
+        description="A frame around steps.",
+    ),
+    entry(
+        "nested",
+        "Nested model",
+        "Structure",
+        "nested",
+        "boxes",
+        inputs=[TABLE_IN],
+        outputs=[TABLE_OUT],
+    ),
+    entry(
+        "csv",
+        "Read CSV",
+        "Actions",
+        "tether",
+        "file-spreadsheet",
+        outputs=[TABLE_OUT],
+        starter=True,
+        description="Rows from a file.",
+        keywords=["file", "import"],
+    ),
+    entry(
+        "python",
+        "Python function",
+        "Actions",
+        "tether",
+        "square-function",
+        inputs=[TABLE_IN],
+        outputs=[TABLE_OUT],
+    ),
+    entry(
+        "sql",
+        "SQL query",
+        "Actions",
+        "tether",
+        "database",
+        inputs=[TABLE_IN],
+        outputs=[TABLE_OUT],
+        keywords=["select", "filter"],
+    ),
+    entry(
+        "join",
+        "Join tables",
+        "Actions",
+        "tether",
+        "combine",
+        inputs=[
+            port("left", "table", label="Left", required=True),
+            port("right", "table", label="Right"),
+        ],
+        outputs=[port("table", "table", label="Joined"), port("count", "number", label="Count")],
+    ),
+    entry(
+        "http",
+        "HTTP request",
+        "Actions",
+        "tether",
+        "globe",
+        outputs=[port("body", "text", label="Body")],
+    ),
+    entry(
+        "notes",
+        "Knowledge",
+        "Actions",
+        "kb",
+        "book-open",
+        inputs=[TABLE_IN],
+        outputs=[port("notes", "notes", label="Notes")],
+    ),
+    entry(
+        "agent",
+        "Agent task",
+        "Actions",
+        "agent",
+        "bot",
+        inputs=[port("prompt", "text", label="Prompt", required=True)],
+        outputs=[port("text", "text", label="Text")],
+    ),
+    entry(
+        "clean",
+        "Clean table",
+        "Your library",
+        "nested",
+        "boxes",
+        inputs=[TABLE_IN],
+        outputs=[TABLE_OUT],
+    ),
 ]
 TYPES = {item["type"]: item for item in CATALOG}
 GIVEN = ("name", "subtitle", "badge", "parent", "width", "height", "problems", "inputs", "outputs")
@@ -82,21 +194,28 @@ class Owner:
         self.count = 0
         self.done: list[tuple[str, Item]] = []
         self.undone: list[tuple[str, Item]] = []
-        self.heard: list[Item] = []
+        self.chosen: list[str] = []
         self.editor = FlowEditor(
-            catalog=CATALOG, port_types=PORT_TYPES, graph=self.view(), resync=self.view, sizing_mode="stretch_both"
+            catalog=CATALOG,
+            port_types=PORT_TYPES,
+            graph=self.view(),
+            resync=self.view,
+            sizing_mode="stretch_both",
         )
         self.editor.on_intent(self.hear)
 
     def view(self) -> Item:
         """The whole graph."""
         return copy.deepcopy(
-            {"revision": self.revision, "nodes": [*self.nodes.values()], "wires": [*self.wires.values()]}
+            {
+                "revision": self.revision,
+                "nodes": [*self.nodes.values()],
+                "wires": [*self.wires.values()],
+            }
         )
 
     def hear(self, intent: Item) -> None:
         """Do what the person wants, as one undoable step."""
-        self.heard.append(intent)
         act: Callable[[Item], None] | None = getattr(self, f"do_{intent['type']}", None)
         if act is None:
             return
@@ -104,11 +223,14 @@ class Owner:
             act(intent)
             return
         before = self.view()
+        self.chosen = []
         act(intent)
         if self.view() != before:
             self.done.append((str(intent["type"]).capitalize(), before))
             self.undone.clear()
             self.tell(before)
+            if self.chosen:
+                self.editor.select(self.chosen)
 
     def tell(self, before: Item) -> None:
         """Send what differs from `before`."""
@@ -162,6 +284,7 @@ class Owner:
         """Add a node, wired when a wire was dropped for it."""
         name = self.fresh(intent["node_type"])
         self.nodes[name] = make_node(name, intent["node_type"], intent["position"], parent=intent["parent"])
+        self.chosen = [name]
         link = intent["link"]
         if link and link["side"] == "source":
             self.wire(link["node"], link["port"], name, link["own_port"])
@@ -178,7 +301,12 @@ class Owner:
     def do_depend(self, intent: Item) -> None:
         """Put one container before another."""
         name = self.fresh("order")
-        self.add_wire({**make_wire(name, intent["source"], "before", intent["target"], "after"), "kind": "dependency"})
+        self.add_wire(
+            {
+                **make_wire(name, intent["source"], "before", intent["target"], "after"),
+                "kind": "dependency",
+            }
+        )
 
     def do_remove(self, intent: Item) -> None:
         """Remove nodes with what is inside them and every wire that loses an end."""
@@ -236,11 +364,13 @@ class Owner:
             position = {axis: value + offset for axis, value in node["position"].items()}
             self.nodes[name] = {**copy.deepcopy(node), "id": name, "position": position}
             names.append(name)
-        pn.state.execute(lambda: self.editor.select(names))
+        self.chosen = names
 
     def do_run(self, _: Item) -> None:
         """Show the run of the drawing."""
-        self.editor.set_status(RUNNING if "field" in self.nodes else {key: dict(RUNNING["field"]) for key in self.nodes})
+        self.editor.set_status(
+            RUNNING if "field" in self.nodes else {key: dict(RUNNING["field"]) for key in self.nodes}
+        )
 
 
 def make_node(key: str, kind: str, position: Item, **rest: Any) -> Item:  # noqa: ANN401 - fields of a view node
@@ -251,18 +381,37 @@ def make_node(key: str, kind: str, position: Item, **rest: Any) -> Item:  # noqa
         raise TypeError(reason)
     of = TYPES[kind]
     return {
-        "id": key, "kind": of["kind"], "type": kind, "name": of["label"], "subtitle": of["label"], "icon": of["icon"],
-        "parent": None, "position": dict(position), "width": 456 if of["container"] else None,
-        "height": 146 if of["container"] else None, "container": of["container"], "collapsed": False, "badge": "",
-        "enabled": True, "inputs": of["inputs"], "outputs": of["outputs"], "problems": [], **rest,
+        "id": key,
+        "kind": of["kind"],
+        "type": kind,
+        "name": of["label"],
+        "subtitle": of["label"],
+        "icon": of["icon"],
+        "parent": None,
+        "position": dict(position),
+        "width": 456 if of["container"] else None,
+        "height": 154 if of["container"] else None,
+        "container": of["container"],
+        "collapsed": False,
+        "badge": "",
+        "enabled": True,
+        "inputs": of["inputs"],
+        "outputs": of["outputs"],
+        "problems": [],
+        **rest,
     }
 
 
 def make_wire(name: str, source: str, source_port: str, target: str, target_port: str) -> Item:
     """A wire between two ports."""
     return {
-        "id": name, "kind": "wire", "source": source, "source_port": source_port, "target": target,
-        "target_port": target_port, "label": "",
+        "id": name,
+        "kind": "wire",
+        "source": source,
+        "source_port": source_port,
+        "target": target,
+        "target_port": target_port,
+        "label": "",
     }
 
 
@@ -280,7 +429,14 @@ def drawing() -> Item:
         make_node("group", "sql", at(256, 48), parent="prepare", name="Group by species"),
         make_node("explain", "stage", at(224, 208), name="Explain", badge="parallel · 4"),
         make_node("species", "notes", at(20, 48), parent="explain", name="Species notes"),
-        make_node("summary", "agent", at(256, 48), parent="explain", name="Write summary", subtitle="Agent · llama3"),
+        make_node(
+            "summary",
+            "agent",
+            at(256, 48),
+            parent="explain",
+            name="Write summary",
+            subtitle="Agent · llama3",
+        ),
         make_node("report", "output", at(728, 56), name="Report", subtitle="Output"),
     ]
     wires = [
@@ -312,28 +468,54 @@ def ports() -> Item:
         make_node("source", "input", at(0, 0)),
         make_node("wide", "join", at(300, 0), name="Sixty inputs", inputs=many),
         make_node("join", "join", at(600, 0)),
-        make_node("quiet", "join", at(600, 240), problems=[{"severity": "error", "text": "Left is not connected."}]),
+        make_node(
+            "quiet",
+            "join",
+            at(600, 240),
+            problems=[{"severity": "error", "text": "Left is not connected."}],
+        ),
     ]
-    return {"nodes": nodes, "wires": [make_wire("w1", "source", "table", "wide", "p40"), make_wire("w2", "wide", "table", "join", "left")]}
+    return {
+        "nodes": nodes,
+        "wires": [
+            make_wire("w1", "source", "table", "wide", "p40"),
+            make_wire("w2", "wide", "table", "join", "left"),
+        ],
+    }
 
 
 def hostile() -> Item:
     """Labels which would break a careless page."""
     script = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
-    odd = [port("a", "table", label=script, required=True), port("b", "table", label="عمود الأنواع")]
+    odd = [
+        port("a", "table", label=script, required=True),
+        port("b", "table", label="عمود الأنواع"),
+    ]
     nodes = [
-        make_node("long", "sql", at(0, 0), name="A very long name " * 12, subtitle="and a long subtitle " * 10,
-                  problems=[{"severity": "warning", "text": script}]),
+        make_node(
+            "long",
+            "sql",
+            at(0, 0),
+            name="A very long name " * 12,
+            subtitle="and a long subtitle " * 10,
+            problems=[{"severity": "warning", "text": script}],
+        ),
         make_node("rtl", "sql", at(240, 0), name="تجميع حسب الأنواع", subtitle="استعلام"),
         make_node("script", "join", at(480, 0), name=script, subtitle=script, inputs=odd),
         make_node("frame", "stage", at(0, 140), name=script, badge=script),
         make_node("emoji", "agent", at(760, 0), name="🐧 penguins", subtitle="a\nb"),
     ]
-    return {"nodes": nodes, "wires": [{**make_wire("w1", "long", "table", "rtl", "rows"), "label": script}]}
+    return {
+        "nodes": nodes,
+        "wires": [{**make_wire("w1", "long", "table", "rtl", "rows"), "label": script}],
+    }
 
 
 DEMOS: dict[str, Callable[[], Item]] = {
-    "drawing": drawing, "empty": lambda: {"nodes": [], "wires": []}, "ports": ports, "hostile": hostile
+    "drawing": drawing,
+    "empty": lambda: {"nodes": [], "wires": []},
+    "ports": ports,
+    "hostile": hostile,
 }
 RUNNING: dict[str, Item] = {
     "field": {"state": "succeeded", "ms": 40, "detail": "344 rows"},
@@ -346,7 +528,10 @@ RUNNING: dict[str, Item] = {
 FAILED: dict[str, Item] = {
     **RUNNING,
     "summary": {
-        "state": "failed", "ms": 3870, "attempt": 3, "attempts": 3,
+        "state": "failed",
+        "ms": 3870,
+        "attempt": 3,
+        "attempts": 3,
         "message": "The provider answered 429 each time. The breaker opened and will be tried again at 14:02:48.",
     },
     "report": {"state": "skipped"},
@@ -367,11 +552,7 @@ def page() -> pn.viewable.Viewable:
     owner.editor.param.update(dark=bool(argument("dark")), read_only=bool(argument("read_only")))
     if argument("state"):
         owner.editor.set_status(STATES[argument("state")])
-    OWNERS.append(owner)
     return owner.editor
-
-
-OWNERS: list[Owner] = []
 
 
 def serve(port_number: int) -> None:

@@ -1,4 +1,7 @@
-"""The flow editor in a real browser, with a real mouse and real keys."""
+"""The flow editor in a real browser, with a real mouse and real keys.
+
+One file, though long: the browser and the served page are started once for all of it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api")
-Browser, Locator, Page, expect = sync_api.Browser, sync_api.Locator, sync_api.Page, sync_api.expect
+pytest.importorskip("playwright.sync_api")
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright  # noqa: E402
+from studio.components.flow_editor import build  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -35,7 +40,7 @@ def browser() -> Iterator[Browser]:
         if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
             pytest.fail(reason)
         pytest.skip(reason)
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
         started.close()
@@ -153,10 +158,8 @@ def open_editor(browser: Browser, address: str) -> Iterator[object]:
         page.set_default_timeout(8_000)
         editor = Editor(page)
         opened.append(editor)
-        page.on("pageerror", lambda error: editor.complaints.append(str(error)))
-        page.on(
-            "console", lambda message: message.type == "error" and editor.complaints.append(message.text)
-        )
+        page.on("pageerror", lambda error: note_complaint(editor, str(error)))
+        page.on("console", lambda message: note_complaint(editor, message.text, message.type))
         page.on("request", lambda request: note_request(editor, request.url))
         page.goto(f"{address}?{query}")
         page.locator(".fe-step, .fe-frame, .fe-empty").first.wait_for()
@@ -166,6 +169,12 @@ def open_editor(browser: Browser, address: str) -> Iterator[object]:
     context.close()
     assert [editor.complaints for editor in opened if editor.complaints] == []
     assert [editor.outside for editor in opened if editor.outside] == []
+
+
+def note_complaint(editor: Editor, text: str, kind: str = "error") -> None:
+    """Remember an error of the page."""
+    if kind == "error":
+        editor.complaints.append(text)
 
 
 def note_request(editor: Editor, url: str) -> None:
@@ -289,9 +298,15 @@ def test_a_loop_is_refused(open_editor) -> None:
     editor.press("Delete")
     expect(editor.nodes).to_have_count(7)
     editor.drag(editor.page.locator('.fe-entry[data-type="python"]'), editor.empty_spot())
-    editor.drag(editor.port("Group by species", "Output", "Table"), editor.port("Python function", "Input", "Rows"))
+    editor.drag(
+        editor.port("Group by species", "Output", "Table"),
+        editor.port("Python function", "Input", "Rows"),
+    )
     expect(editor.wire("Group by species to Python function")).to_have_count(1)
-    editor.drag(editor.port("Python function", "Output", "Table"), editor.port("Group by species", "Input", "Rows"))
+    editor.drag(
+        editor.port("Python function", "Output", "Table"),
+        editor.port("Group by species", "Input", "Rows"),
+    )
     expect(editor.page.locator(".fe-refusal")).to_contain_text("close a loop")
 
 
@@ -445,7 +460,10 @@ def test_a_container_folds_to_a_card_with_proxy_ports(open_editor) -> None:
 def test_a_container_is_put_before_another(open_editor) -> None:
     editor = open_editor()
     editor.node("Prepare").locator(".fe-badge").hover()
-    editor.drag(editor.node("Prepare").get_by_label("Runs before"), editor.node("Explain").get_by_label("Runs after"))
+    editor.drag(
+        editor.node("Prepare").get_by_label("Runs before"),
+        editor.node("Explain").get_by_label("Runs after"),
+    )
     expect(editor.page.locator('[aria-label="Prepare runs before Explain"]')).to_have_count(1)
 
 
@@ -522,7 +540,7 @@ def test_dark_comes_from_the_parameter_and_from_the_page(open_editor) -> None:
     expect(light.page.locator(".fe-root")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_run_is_announced_and_repainted_after_a_reload(open_editor) -> None:
+def test_a_run_is_shown_and_announced(open_editor) -> None:
     editor = open_editor()
     editor.page.mouse.click(*editor.empty_spot())
     editor.press("Control+Enter")
@@ -560,3 +578,9 @@ MEASURE = """async () => {
   const status_ms = await until(() => [...editor.querySelectorAll(".fe-pill")].length > 5);
   return { add_ms: Math.round(add_ms), status_ms: Math.round(status_ms) };
 }"""
+
+
+def test_the_committed_bundle_is_what_the_sources_give() -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed, and the bundle can only be rebuilt with it.")
+    assert build.main(["--check"]) == 0

@@ -88,7 +88,7 @@ def paste(
     corner = Position(x=min(node.position.x for node in tops), y=min(node.position.y for node in tops))
     if parent is not None and not isinstance(model.nodes.get(parent), Stage):
         raise EditRefused(edit="AddNode", reason=f"{parent!r} is no stage; actions live in stages")
-    return _added(model, piece, minus(at, corner), {key: parent for key in piece.loose}, new_id)
+    return _added(model, piece, minus(at, corner), dict.fromkeys(piece.loose, parent), new_id)
 
 
 def duplicate(model: FunctionModel, ids: Iterable[str], *, offset: Position, new_id: NewId) -> tuple[Edit, ...]:

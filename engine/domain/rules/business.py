@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import as_list, as_object
 from engine.domain.contracts import why_not_schema
 from engine.domain.nodes import Knowledge
 from engine.domain.rules.findings import Finding, finding
@@ -61,19 +61,17 @@ def _contract(survey: Survey, key: str, field: str, contract: Schema) -> Iterato
     if contract.get("type") != "object":
         message = f"{told} does not describe an object."
         yield finding("business.contract-object", key, message, 'Give it "type": "object".', field=field)
-    properties = contract.get("properties")
-    if not isinstance(properties, dict) or not properties:
+    properties = as_object(contract.get("properties"))
+    if not properties:
         message = f"{told} names no fields, so it has no ports."
         yield finding("business.contract-empty", key, message, "Add the fields under properties.", field=field)
-        properties = {}
     ports = survey.ports(key, "output" if field == "input_contract" else "input")
     for name in properties:
         if name not in ports:
             message = f"{told} has the field {name[:80]!r}, which can't be a port's name."
             mend = "Use 1 to 200 characters and no control characters."
             yield finding("business.contract-port", key, message, mend, field=field)
-    required: Json = contract.get("required")
-    for name in required if isinstance(required, list) else ():
+    for name in as_list(contract.get("required")):
         if name not in properties:
             message = f"{told} needs the field {name!r}, which is not among its fields."
             mend = "Add it under properties, or don't require it."

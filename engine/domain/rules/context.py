@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, as_object
 from engine.domain.contracts import ports_of_nested
 from engine.domain.nodes import Action, NestedModel, Tether
 from engine.domain.rules.findings import Finding, finding
@@ -96,5 +96,5 @@ def _checked(survey: Survey, key: str, field: str, text: str, names: tuple[str, 
 
 
 def _cel(value: Json) -> str | None:
-    text = value.get("$cel") if isinstance(value, dict) and len(value) == 1 else None
+    text = as_object(value).get("$cel") if len(as_object(value)) == 1 else None
     return text if isinstance(text, str) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, as_list, as_object
 from engine.domain.contracts import problems
 from engine.domain.nodes import Action, AgentTask, Tether
 from engine.domain.rules.findings import Finding, finding
@@ -75,9 +75,8 @@ def _impossible(survey: Survey) -> Iterator[Finding]:
         for field, contract in (("input_contract", node.input_contract), ("output_contract", node.output_contract)):
             if not contract:
                 continue
-            properties, required = contract.get("properties"), contract.get("required")
-            fields: dict[str, Json] = properties if isinstance(properties, dict) else {}
-            needed = [name for name in required if name in fields] if isinstance(required, list) else []
+            fields = as_object(contract.get("properties"))
+            needed = [name for name in as_list(contract.get("required")) if isinstance(name, str) and name in fields]
             impossible = next((name for name in needed if _why_impossible(fields[name])), None)
             if impossible is not None:
                 reason = _why_impossible(fields[impossible])
@@ -88,7 +87,7 @@ def _impossible(survey: Survey) -> Iterator[Finding]:
 def _why_impossible(schema: Json) -> str | None:
     if not types_of(schema):
         return "allows no type at all"
-    if isinstance(schema, dict) and why_not(schema, schema):
+    if isinstance(schema, dict) and why_not(schema, {**as_object(schema), "title": "another"}):
         return "allows a range in which nothing lies"
     return None
 
@@ -104,16 +103,18 @@ def _tether(survey: Survey, key: str, action: Tether) -> Iterator[Finding]:
     if not survey.knows_tethers:
         return
     spec = survey.spec(action.reference)
-    if spec is None:
-        yield _unknown_tether(survey, key, action)
+    if spec is None or isinstance(spec, str):
+        yield _unknown_tether(survey, key, action, spec)
     elif action.binding != "code":
         yield from _ports(survey, key, action, spec)
         yield from _settings(survey, key, action, spec)
 
 
-def _unknown_tether(survey: Survey, key: str, action: Tether) -> Finding:
+def _unknown_tether(survey: Survey, key: str, action: Tether, reason: str | None) -> Finding:
     close = get_close_matches(action.reference, survey.references, n=1)
     message = f"{survey.name(key)} calls {action.reference!r}, but no such function is registered."
+    if reason is not None:
+        message = f"{survey.name(key)} can't run: {reason}"
     mend = f"Did you mean {close[0]!r}?" if close else "Choose another function, or load the module that has it."
     return finding("readiness.unknown-tether", key, message, mend, field="reference")
 
@@ -166,12 +167,12 @@ def _settings(survey: Survey, key: str, action: Tether, spec: TetherFacts) -> It
     if settings or schema.get("required"):
         plain = {name: value for name, value in settings.items() if name not in computed}
         for where, reason in _setting_problems(schema, plain, computed):
-            place = "" if where == "the whole value" else f", {where}"
+            place = f", {where}" if where else ""
             message = f"The settings of {survey.name(key)} are not right{place}: {reason}."
             field = next((name for name in plain if where.startswith(name)), None)
             yield finding("readiness.settings", key, message, "Correct the setting.", field=field)
-    known = schema.get("properties")
-    if not isinstance(known, dict) or schema.get("additionalProperties") not in (None, False):
+    known = as_object(schema.get("properties"))
+    if not isinstance(schema.get("properties"), dict) or schema.get("additionalProperties") not in (None, False):
         return
     taken = {port.name for port in spec.inputs}
     for name in settings:
@@ -184,12 +185,11 @@ def _settings(survey: Survey, key: str, action: Tether, spec: TetherFacts) -> It
 
 def _setting_problems(schema: Schema, plain: dict[str, Json], computed: set[str]) -> Iterable[tuple[str, str]]:
     """Check settings by their schema; what an expression will give, and what is unknown, is left out."""
-    known = schema.get("properties")
-    if isinstance(known, dict):
+    if isinstance(schema.get("properties"), dict):
+        known = as_object(schema["properties"])
         plain = {name: value for name, value in plain.items() if name in known}
-    required = schema.get("required")
-    if computed and isinstance(required, list):
-        schema = {**schema, "required": [name for name in required if name not in computed]}
+    if computed and "required" in schema:
+        schema = {**schema, "required": [name for name in as_list(schema["required"]) if name not in computed]}
     return problems(schema, plain)
 
 
@@ -203,7 +203,7 @@ def _parameters(survey: Survey, key: str, action: Action) -> Iterator[Finding]:
         found = problems(schema, value)
         if found and not (port.many and not problems({"type": "array", "items": schema}, value)):
             where, reason = found[0]
-            place = "" if where == "the whole value" else f" ({where})"
+            place = f" ({where})" if where else ""
             message = f"The value of {name!r} in {survey.name(key)}{place} can't be taken: {reason}."
             yield finding("readiness.parameter", key, message, "Give another value.", field=name)
 
@@ -224,4 +224,4 @@ def _is_reference(value: str) -> bool:
 
 
 def _is_expression(value: Json) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("$cel"), str)
+    return len(as_object(value)) == 1 and isinstance(as_object(value).get("$cel"), str)

@@ -20,16 +20,28 @@ class TetherFacts(Protocol):
     """What validation needs to know of a registered function; `engine.ports.TetherSpec` is one."""
 
     @property
-    def inputs(self) -> tuple[Port, ...]: ...
+    def inputs(self) -> tuple[Port, ...]:
+        """Ports that take values."""
+        ...
+
     @property
-    def outputs(self) -> tuple[Port, ...]: ...
+    def outputs(self) -> tuple[Port, ...]:
+        """Ports that give values."""
+        ...
+
     @property
-    def settings(self) -> Schema: ...
+    def settings(self) -> Schema:
+        """JSON Schema of the settings that are not ports."""
+        ...
+
     @property
-    def effect(self) -> bool: ...
+    def effect(self) -> bool:
+        """Whether it leaves the process."""
+        ...
 
 
-FindTether: TypeAlias = Callable[[str], TetherFacts | None]
+FindTether: TypeAlias = Callable[[str], TetherFacts | str | None]
+"""Finds a function by its reference, or says in a sentence why it can't be used."""
 FindNested: TypeAlias = Callable[[str, Semver | None], FunctionModel | None]
 CheckExpression: TypeAlias = Callable[[str, tuple[str, ...]], str | None]
 
@@ -53,7 +65,7 @@ class Survey:
         self.references: tuple[str, ...] = tuple(tethers) if isinstance(tethers, Mapping) else ()
         self.knows_tethers = tethers is not None
         self._find = tethers.get if isinstance(tethers, Mapping) else tethers
-        self._specs: dict[str, TetherFacts | None] = {}
+        self._specs: dict[str, TetherFacts | str | None] = {}
         self._ports: dict[tuple[str, Side], dict[str, Port]] = {}
         self.actions: list[tuple[str, Action]] = []
         self.stages: list[tuple[str, Stage]] = []
@@ -79,8 +91,8 @@ class Survey:
             return f"{', '.join(shown)} and {more} more"
         return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
-    def spec(self, reference: str) -> TetherFacts | None:
-        """Return what is known of the function `reference`, or None."""
+    def spec(self, reference: str) -> TetherFacts | str | None:
+        """Return what is known of the function `reference`; None or the reason if there is none."""
         if reference not in self._specs:
             self._specs[reference] = None if self._find is None else self._find(reference)
         return self._specs[reference]
@@ -111,7 +123,7 @@ class Survey:
         if action.effect is not None:
             return action.effect
         spec = self.spec(action.reference)
-        return action.binding == "http" if spec is None else spec.effect
+        return action.binding == "http" if spec is None or isinstance(spec, str) else spec.effect
 
     @cached_property
     def members(self) -> dict[str, list[tuple[str, Action]]]:

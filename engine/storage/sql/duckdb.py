@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import duckdb
 from duckdb_sqlalchemy import ConnectionWrapper
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from engine.domain.canonical import Json
@@ -130,13 +130,13 @@ class DuckDB:
             raise StoreUnreachable(path=self.place, reason="it was closed")
         try:
             yield
-        except SQLAlchemyError as error:
+        except DBAPIError as error:
             raise _told(error, self._path) from error
         except duckdb.Error as error:
             raise _told_by_driver(error, self._path) from error
 
 
-class _Conflict(Exception):  # noqa: N818  (never leaves this module)
+class _Conflict(Exception):
     """Another transaction came first; the driver may say so at any statement or at COMMIT."""
 
 
@@ -167,7 +167,7 @@ def _make(path: Path) -> None:
 
     Linking fails where a file is: when two programs make the same store, both end up with the first one's.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.new")  # noqa: S311  (a name)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         root = _connect(draft)
@@ -212,11 +212,11 @@ def _check_schema(engine: Engine, path: Path) -> None:
             raise StoreCorrupted(path=path, reason=f"it has no table {min(missing)}")
 
 
-def _told(error: SQLAlchemyError, path: Path) -> StoreError:
-    """Say what an error of SQLAlchemy means: most carry one of the driver's."""
+def _told(error: DBAPIError, path: Path) -> StoreError:
+    """Say what an error that SQLAlchemy wrapped means."""
     if isinstance(error, IntegrityError):
         return StoreConflict()
-    if isinstance(error, DBAPIError) and isinstance(error.orig, duckdb.Error):
+    if isinstance(error.orig, duckdb.Error):
         return _told_by_driver(error.orig, path)
     return StoreUnreachable(path=path, reason=_first_line(error))
 

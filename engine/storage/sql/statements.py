@@ -17,7 +17,6 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
-    any_,
     bindparam,
     case,
     cast,
@@ -54,26 +53,26 @@ def columns(rows: Iterable[Values]) -> Columns:
 
 def insert_rows(table: Table[Any]) -> Executable:
     """Return the statement that inserts rows given as columns."""
-    return insert(table).from_select([column.name for column in table.columns], _unnested(table))
+    return insert(table).from_select([column.name for column in table.columns], _unnested(table.columns))
 
 
 def put_rows(table: Table[Any]) -> Executable:
     """Return the statement that inserts rows given as columns, or replaces those with the same primary key."""
-    adding = insert(table).from_select([column.name for column in table.columns], _unnested(table))
+    adding = insert(table).from_select([column.name for column in table.columns], _unnested(table.columns))
     keys = [column.name for column in table.primary_key.columns]
     replaced = [column.name for column in table.columns if column.name not in keys]
     new: dict[str, Any] = {name: adding.excluded[name] for name in replaced}
     return adding.on_conflict_do_update(index_elements=keys, set_=new)
 
 
-def _unnested(table: Table[Any]) -> _Rows:
+def _unnested(columns: Iterable[Column[Any]], prefix: str = "") -> _Rows:
     """Select the bound arrays side by side, one a column. The cast tells DuckDB the type of an array of nulls."""
-    return select(*(func.unnest(_array(column)).label(column.name) for column in table.columns))
+    return select(*(func.unnest(_array(column, prefix + column.name)).label(column.name) for column in columns))
 
 
-def _array(column: Column[Any], name: str | None = None) -> ColumnElement[Any]:
+def _array(column: Column[Any], name: str) -> ColumnElement[Any]:
     kind: ARRAY[Any] = ARRAY(column.type)
-    return cast(bindparam(name or column.name, type_=kind), kind)
+    return cast(bindparam(name, type_=kind), kind)
 
 
 def moment(us: int) -> datetime:
@@ -132,10 +131,17 @@ INSERT_NODES = insert_rows(model_nodes)
 NODES = select(model_nodes.c.node, model_nodes.c.kind, model_nodes.c.name).where(
     model_nodes.c.model == bindparam("model")
 )
-DELETE_NODES = delete(model_nodes).where(
-    model_nodes.c.model == bindparam("of"),
-    model_nodes.c.node == any_(_array(model_nodes.c.node, "gone")),
+NODE_CHANGES = ("node", "kind", "name", "search")
+_changed = _unnested([model_nodes.columns[name] for name in NODE_CHANGES], "new_").subquery("changed")
+UPDATE_NODES = (
+    update(model_nodes)
+    .where(model_nodes.c.model == bindparam("of"), model_nodes.c.node == _changed.c.node)
+    .values(kind=_changed.c.kind, name=_changed.c.name, search=_changed.c.search)
 )
+DELETE_NODES = delete(model_nodes).where(
+    model_nodes.c.model == bindparam("of"), model_nodes.c.node.in_(bindparam("gone", expanding=True))
+)
+"""With IN, not `= ANY(array)`: DuckDB turns that into a join and reads the whole table, 2 ms more at 300,000 nodes."""
 
 INSERT_BATCH = insert_rows(edit_batches)
 BATCHES = (

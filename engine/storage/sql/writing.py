@@ -27,6 +27,8 @@ from engine.storage.sql import rows, statements
 from engine.storage.sql.statements import Values
 
 _KEY_OF_STEP = ("run", "path")
+_AT_ONCE = 1_000
+"""How many nodes one statement deletes: each is a parameter of its own."""
 
 
 def perform(connection: Connection, writes: Sequence[Write], now: datetime) -> tuple[Entry, ...]:
@@ -108,11 +110,18 @@ def _update_nodes(connection: Connection, model: FunctionModel) -> None:
     """Write only the rows that differ: most edits move or configure, and leave names and kinds as they are."""
     wanted = rows.node_rows(model)
     stored = {row.node: (row.kind, row.name) for row in connection.execute(statements.NODES, {"model": model.id})}
-    changed = {node: row for node, row in wanted.items() if stored.get(node) != (row["kind"], row["name"])}
-    gone = [node for node in stored if node not in wanted or node in changed]
-    if gone:
-        connection.execute(statements.DELETE_NODES, {"of": model.id, "gone": gone})
-    _put(connection, statements.INSERT_NODES, list(changed.values()))
+    gone = [node for node in stored if node not in wanted]
+    renamed = [row for node, row in wanted.items() if stored.get(node, _as_stored(row)) != _as_stored(row)]
+    for start in range(0, len(gone), _AT_ONCE):
+        connection.execute(statements.DELETE_NODES, {"of": model.id, "gone": gone[start : start + _AT_ONCE]})
+    if renamed:
+        new = {f"new_{name}": [row[name] for row in renamed] for name in statements.NODE_CHANGES}
+        connection.execute(statements.UPDATE_NODES, {**new, "of": model.id})
+    _put(connection, statements.INSERT_NODES, [row for node, row in wanted.items() if node not in stored])
+
+
+def _as_stored(row: Values) -> tuple[str, str]:
+    return row["kind"], row["name"]
 
 
 def _put(connection: Connection, statement: Executable, found: Sequence[Values]) -> None:

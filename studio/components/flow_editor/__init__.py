@@ -1,4 +1,4 @@
-"""The graph editor: a Panel widget which knows nodes, ports and wires, and nothing of the engine."""
+"""The graph editor: a Panel widget of nodes, ports and wires which knows nothing of the engine."""
 
 from __future__ import annotations
 

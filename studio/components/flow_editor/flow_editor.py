@@ -1,4 +1,4 @@
-"""The editor's Python half: it forwards intents to its owner and the owner's answers to the browser."""
+"""The editor's Python half: it forwards intents to its owner, and the answers to the browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import panel as pn
 import param
@@ -31,27 +31,26 @@ class FlowEditor(ReactComponent):
     """
 
     catalog = param.List(default=[], item_type=dict, doc="Palette entries, in the order shown.")
-    port_types = param.Dict(
-        default={}, doc='Port type -> {"color": CSS colour, "into": [types it fits]}.'
-    )
+    port_types = param.Dict(default={}, doc='Port type -> {"color": CSS colour, "into": [types it fits]}.')
     graph = param.Dict(default={}, doc="What a new view paints first; later changes are patches.")
     dark = param.Boolean(default=False, doc="Dark tokens, whatever the page's theme says.")
     read_only = param.Boolean(default=False, doc="Look, select and copy, but change nothing.")
     undo_name = param.String(default=None, allow_None=True, doc="What undo would undo, or None.")
     redo_name = param.String(default=None, allow_None=True, doc="What redo would redo, or None.")
-    selection = param.Dict(
-        default={"nodes": [], "wires": []}, doc="Ids of the selected nodes and wires."
-    )
-    outbox = param.List(
-        default=[], doc="Sequenced messages for notebooks, where custom messages get lost."
-    )
+    selection = param.Dict(default={"nodes": [], "wires": []}, doc="Ids of the selected nodes and wires.")
+    outbox = param.List(default=[], doc="Sequenced messages for notebooks, where custom messages get lost.")
 
     # The bundle is the module in every mode: the source imports npm packages a browser cannot load.
-    _esm: ClassVar[Path] = DIST / "flow_editor.bundle.js"  # pyright: ignore[reportIncompatibleVariableOverride]
-    _bundle: ClassVar[Path] = DIST / "flow_editor.bundle.js"
-    _stylesheets: ClassVar[list[Path]] = [DIST / "flow_editor.css"]
+    _esm = DIST / "flow_editor.bundle.js"
+    _bundle = DIST / "flow_editor.bundle.js"
+    _stylesheets = [DIST / "flow_editor.css"]  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
 
-    def __init__(self, *, resync: Callable[[], dict[str, Any]] | None = None, **params: Any) -> None:  # noqa: ANN401 - param's own parameters pass through
+    def __init__(
+        self,
+        *,
+        resync: Callable[[], dict[str, Any]] | None = None,
+        **params: Any,  # noqa: ANN401 - param's own parameters pass through
+    ) -> None:
         """Start a view.
 
         Args:
@@ -127,7 +126,7 @@ class FlowEditor(ReactComponent):
         self._post({"type": "status_clear"})
 
     def refuse(self, text: str, *, x: float | None = None, y: float | None = None) -> None:
-        """Say why a gesture had no effect, beside the pointer or at x, y (CSS pixels of the view)."""
+        """Say why a gesture had no effect: beside the pointer, or at x, y in the view's pixels."""
         message: dict[str, Any] = {"type": "refused", "text": text}
         if x is not None and y is not None:
             message |= {"x": x, "y": y}
@@ -144,7 +143,7 @@ class FlowEditor(ReactComponent):
         that is what happens.
         """
         if selector is None or callable(selector):
-            return super().select(selector)
+            return super().select(selector)  # pyright: ignore[reportArgumentType] - Panel's own call
         self._post({"type": "select", "ids": list(selector)})
         return []
 
@@ -183,9 +182,9 @@ class FlowEditor(ReactComponent):
         else:
             self._send_msg(message)
 
-    def _handle_msg(self, msg: object) -> None:
+    def _handle_msg(self, data: object) -> None:
         try:
-            intent = parse(msg)
+            intent = parse(data)
         except InvalidIntentError as error:
             logger.warning("flow_editor.message_ignored", reason=str(error))
             return

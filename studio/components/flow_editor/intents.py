@@ -48,9 +48,7 @@ def either(check: Check) -> Check:
 
 def many(check: Check) -> Check:
     """A list of such values, of bounded length."""
-    return lambda value: (
-        isinstance(value, list) and len(value) <= MAX_ITEMS and all(check(item) for item in value)
-    )
+    return lambda value: isinstance(value, list) and len(value) <= MAX_ITEMS and all(check(item) for item in value)
 
 
 def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
@@ -70,18 +68,14 @@ def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 _id = text(MAX_ID_CHARS)
 _ids = many(_id)
 _point = record({"x": number, "y": number})
-_link = record(
-    {"node": _id, "port": _id, "side": lambda side: side in ("source", "target"), "own_port": _id}
-)
+_link = record({"node": _id, "port": _id, "side": lambda side: side in ("source", "target"), "own_port": _id})
 _moved = record({"id": _id, "position": _point}, {"parent": either(_id)})
 _placed = record({"id": _id, "position": _point}, {"width": number, "height": number})
 
 SHAPES: Mapping[str, Check] = {
     "ready": record({"revision": revision}),
     "select": record({"nodes": _ids, "wires": _ids}),
-    "add": record(
-        {"node_type": _id, "position": _point, "parent": either(_id), "link": either(_link)}
-    ),
+    "add": record({"node_type": _id, "position": _point, "parent": either(_id), "link": either(_link)}),
     "connect": record({"source": _id, "source_port": _id, "target": _id, "target_port": _id}),
     "depend": record({"source": _id, "target": _id}),
     "remove": record({"nodes": _ids, "wires": _ids}),

@@ -52,7 +52,7 @@ function useMenus(session) {
     const open = (items) => (event, target) => {
       event.preventDefault();
       const client = clientOf(event);
-      session.store.setState({ menu: { at: session.local(client), items: items(session, target?.id ?? client) }, picker: null });
+      session.store.setState({ menu: { at: session.local(client), items: items(session, target?.id ?? client) }, picker: null, refusal: null });
     };
     const onNode = open(nodeMenu);
     return {

@@ -32,6 +32,7 @@ function useSession(model) {
   [session.nodes, session.setNodes] = useState([]);
   [session.edges, session.setEdges] = useState([]);
   useEffect(() => speakStates(session), [session]);
+  useEffect(() => session.watchGeometry(), [session]);
   return session;
 }
 

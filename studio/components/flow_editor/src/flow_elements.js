@@ -1,6 +1,6 @@
 /* From the graph to React Flow's nodes and edges. An element that did not change keeps its identity,
    so that a patch to one node renders one node. */
-import { frameHandles, frameSize, handlesOf, nodeSize, orderHandles, shownPorts } from "./geometry.js";
+import { FOOT, frameHandles, frameSize, handlesOf, nodeSize, orderHandles, shownPorts } from "./geometry.js";
 import { endKey } from "./graph.js";
 
 const NONE = [];
@@ -24,9 +24,9 @@ function dimensions(view, ports) {
     const size = frameSize(view);
     return { ...size, handles: frameHandles(view, size), style: { pointerEvents: "none" }, dragHandle: ".fe-frame__head" };
   }
-  const size = nodeSize(ports);
+  const size = nodeSize(ports, view.container);
   const handles = handlesOf(ports, size);
-  const all = view.container ? [...handles, ...orderHandles(size)] : handles;
+  const all = view.container ? [...handles, ...orderHandles(size, size.height - FOOT / 2)] : handles;
   return { initialWidth: size.width, initialHeight: size.height, handles: all };
 }
 

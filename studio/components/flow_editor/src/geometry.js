@@ -1,5 +1,5 @@
 /* Sizes of what is drawn, in canvas pixels. Known before anything is measured, so that 1,000 nodes
-   need not be mounted to place their wires. */
+   need not be mounted to place their wires. React Flow takes our word for the handles: node.css must agree. */
 export const GRID = 8;
 export const HEAD = 46;
 export const ROW = 22;
@@ -14,8 +14,9 @@ const PORT = 12;
 
 export const hasRows = (ports) => ports.inputs.length > 1 || ports.outputs.length > 1 || ports.folded > 0;
 
-export function nodeSize(ports) {
-  if (!hasRows(ports)) return { width: NODE_WIDTH, height: HEAD + FOOT };
+/* `wide` for a collapsed container, whose foot has more to say. */
+export function nodeSize(ports, wide = false) {
+  if (!hasRows(ports)) return { width: wide ? WIDE_NODE_WIDTH : NODE_WIDTH, height: HEAD + FOOT };
   const rows = Math.max(ports.inputs.length, ports.outputs.length) + (ports.folded || ports.unfolded ? 1 : 0);
   return { width: WIDE_NODE_WIDTH, height: HEAD + rows * ROW + 2 * ROWS_PADDING + FOOT };
 }
@@ -46,15 +47,16 @@ export function frameHandles(view, size) {
     ...view.inputs.map((port, index) => handle(port, "target", 0, framePortY(index))),
     ...view.outputs.map((port, index) => handle(port, "source", size.width, framePortY(index))),
   ];
-  return [...own, ...orderHandles(size)];
+  return [...own, ...orderHandles(size, FRAME_HEAD / 2)];
 }
 
 export const framePortY = (index) => FRAME_HEAD + index * ROW + ROW / 2;
 
-export function orderHandles(size) {
+/* In a frame's header, or in the foot of a collapsed one, whose header has ports. */
+export function orderHandles(size, y) {
   return [
-    handle({ id: "after" }, "target", 0, FRAME_HEAD / 2),
-    handle({ id: "before" }, "source", size.width, FRAME_HEAD / 2),
+    handle({ id: "after" }, "target", 0, y),
+    handle({ id: "before" }, "source", size.width, y),
   ];
 }
 

@@ -2,6 +2,7 @@
 import dagre from "@dagrejs/dagre";
 import { FRAME_HEAD, FRAME_PADDING, GRID, NODE_WIDTH } from "./geometry.js";
 
+const FAILURE_LINE = 8; // what a failed node's one line of message needs below it
 const snap = (value) => Math.round(value / GRID) * GRID;
 const SPACING = { rankdir: "LR", nodesep: 32, ranksep: 48, marginx: 0, marginy: 0 };
 
@@ -46,5 +47,5 @@ function arrange(level, context) {
     height = Math.max(height, position.y + size.height);
     items.push({ id: view.id, position, ...(view.container && !view.collapsed ? size : {}) });
   }
-  return { width: Math.max(NODE_WIDTH, width) + FRAME_PADDING, height: Math.max(96, height + FRAME_PADDING) };
+  return { width: Math.max(NODE_WIDTH, width) + FRAME_PADDING, height: Math.max(96, height + FRAME_PADDING + FAILURE_LINE) };
 }

@@ -92,7 +92,8 @@ export const StepNode = memo(function StepNode({ id, data, selected }) {
   const { view, ports } = data;
   useRemeasure(id, ports);
   return (
-    <Frame id={id} className="fe-step" data-selected={selected} data-off={view.enabled === false} data-wide={hasRows(ports)}>
+    <Frame id={id} className="fe-step" data-selected={selected} data-off={view.enabled === false}
+      data-wide={hasRows(ports)} data-inside={view.parent != null}>
       <header className="fe-head">
         <Chip name={view.icon} kind={view.kind} />
         <div className="fe-title">

@@ -21,7 +21,8 @@ export const Port = memo(function Port({ node, port, side, top, row }) {
   const fit = useFit(side, end.node, end.port);
   const word = side === "target" ? "Input" : "Output";
   return (
-    <div className={`fe-port fe-port--${side} ${row ? "fe-port--row" : ""}`} data-fit={fit} style={{ top }}>
+    <div className={`fe-port fe-port--${side} ${row ? "fe-port--row" : ""}`} data-fit={fit}
+      data-proxy={Boolean(port.of)} style={{ top }}>
       <Handle
         id={port.id}
         type={side}

@@ -1,9 +1,11 @@
 /* The way of a wire: a plain curve where nothing is in the way, else around the nodes in between. */
 
-const CLEARANCE = 10;
+const CLEARANCE = 16;
 const STUB = 24;
 const RADIUS = 22;
 const SAMPLES = 14;
+const FARTHEST = 600;
+const MOST_TRIED = 16;
 
 /* The visible cards as rectangles; found by x-columns, so that a long graph costs no more per wire. */
 export class Obstacles {
@@ -65,10 +67,6 @@ function segmentIsFree(p, q, boxes) {
 
 const isFree = (points, boxes) => points.slice(1).every((point, index) => segmentIsFree(points[index], point, boxes));
 
-function length(points) {
-  return points.slice(1).reduce((sum, p, i) => sum + Math.abs(p.x - points[i].x) + Math.abs(p.y - points[i].y), 0);
-}
-
 /* Out of the source, to a level, along it, to the target. Between two containers the turns are made
    outside both, or the wire would run along their borders. */
 function detour(from, to, y, [source, target]) {
@@ -78,14 +76,23 @@ function detour(from, to, y, [source, target]) {
   return [from, { x: out, y: from.y }, { x: out, y }, { x: back, y }, { x: back, y: to.y }, to];
 }
 
-function bestDetour(from, to, boxes, ends) {
+/* Levels worth trying, the shortest way first: between the containers, halfway, or just past a card. */
+function levels(from, to, boxes, ends) {
   const middle = (from.y + to.y) / 2;
-  const edges = [...boxes, ...ends].flatMap((box) => [box.top - CLEARANCE - 6, box.bottom + CLEARANCE + 6]);
-  const gaps = ends.length === 2 ? [gapBetween(...ends)].filter((y) => y !== null) : [];
-  const ways = [...gaps, middle, ...edges].map((y) => detour(from, to, y, ends));
+  const [top, bottom] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];
+  const extra = (y) => Math.max(0, top - y, y - bottom);
+  const edges = [...boxes, ...ends].flatMap((box) => [box.top - CLEARANCE, box.bottom + CLEARANCE]);
+  const near = edges.filter((y) => extra(y) < FARTHEST);
+  const sorted = [...new Set(near)].sort((a, b) => extra(a) - extra(b) || Math.abs(a - middle) - Math.abs(b - middle));
+  const gap = ends.length === 2 ? gapBetween(...ends) : null;
+  return [...(gap === null ? [] : [gap]), middle, ...sorted.slice(0, MOST_TRIED)];
+}
+
+function bestDetour(from, to, boxes, ends) {
   const blocked = [...boxes, ...ends.map(shrink)];
-  const cost = (points) => length(points) + (isFree(points, blocked) ? 0 : 10_000);
-  return ways.reduce((best, points) => (cost(points) < cost(best) - 1 ? points : best));
+  const tried = levels(from, to, boxes, ends);
+  const free = tried.find((y) => isFree(detour(from, to, y, ends), blocked));
+  return detour(from, to, free ?? tried[0], ends);
 }
 
 /* The ends themselves only bar their inside: the wire starts and finishes on their edge. */

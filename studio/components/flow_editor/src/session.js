@@ -6,6 +6,8 @@ import { EMPTY, structureOf } from "./graph.js";
 import { flowEdges, flowNodes } from "./flow_elements.js";
 import { StatusStore } from "./status_store.js";
 
+const SETTLED_AFTER_MS = 50;
+
 export class Session {
   store = createEditorStore();
   status = new StatusStore();
@@ -52,16 +54,22 @@ export class Session {
     const context = { truth: this.truth, structure: this.structure, unfolded: this.store.getState().unfolded };
     this.setNodes((current) => flowNodes(current, context));
     this.setEdges((current) => flowEdges(current, context));
-    this.rerouteSoon();
   }
 
-  /* After the next paint React Flow knows the new places: then the wires look for their way again. */
-  rerouteSoon() {
-    cancelAnimationFrame(this.rerouting);
-    this.rerouting = requestAnimationFrame(() => {
+  /* When nodes have come to rest the wires look for their way again. */
+  watchGeometry() {
+    let timer = null;
+    const settle = () => this.store.setState(({ turn }) => ({ turn: turn + 1 }));
+    const stop = this.flowStore.subscribe((state, before) => {
+      if (state.nodes === before.nodes) return;
       this.boxes.forget();
-      this.store.setState(({ turn }) => ({ turn: turn + 1 }));
+      clearTimeout(timer);
+      timer = setTimeout(settle, SETTLED_AFTER_MS);
     });
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
   }
 
   announce(text) {

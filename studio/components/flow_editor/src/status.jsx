@@ -47,7 +47,7 @@ export function NodeStatus({ id, view }) {
         {status?.state ? <Pill state={status.state} title={status.ms == null ? status.state : `${status.state} in ${duration(status.ms)}`}>{pillText(status)}</Pill> : null}
       </footer>
       {status?.state === "failed" && status.message ? (
-        <p className="fe-message" dir="auto" title={status.message}>{status.message}</p>
+        <p className="fe-message" dir="auto" title={status.message}><span>{status.message}</span></p>
       ) : null}
     </>
   );

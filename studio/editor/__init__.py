@@ -1,0 +1,1 @@
+"""The editor: one model on a canvas, changed by edits, judged as it changes and run as it stands."""

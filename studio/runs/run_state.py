@@ -1,0 +1,243 @@
+"""One run as its page sees it: loaded, followed while it is under way, and what can be done with it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import param
+
+from engine.domain.runs import Run, Step, StoredValue
+from engine.errors import ModelNotFound, TreadleError
+from studio.runs.provenance import Given, RunModels
+from studio.runs.timeline import TimelineBar, TimelineRow, arrange, bars, critical_path, span_s
+from studio.theme import duration, number
+
+if TYPE_CHECKING:
+    from engine.domain.model import FunctionModel
+    from engine.engine import Engine
+    from engine.runs import RunHandle
+
+ROWS_A_PAGE = 200
+HISTORY_RUNS = 30
+_ENDED = ("succeeded", "failed", "cancelled")
+_P95 = 0.95
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed: the step (None if it was none), a heading, sentences, and the raw error."""
+
+    step: Step | None
+    heading: str
+    sentence: str
+    error: str
+    same: int
+    """How many of the model's last 30 runs failed with the same error, this one included."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The last runs of a model, oldest first, and what is typical of them."""
+
+    runs: tuple[Run, ...]
+    sentence: str
+
+
+class RunState(param.Parameterized):
+    """The run, its steps, the step that is looked at and the part of the timeline that is shown."""
+
+    selected: str = param.String(doc="Path of the step that is looked at.")  # type: ignore[assignment]
+    page: int = param.Integer(default=0, bounds=(0, None))  # type: ignore[assignment]
+
+    def __init__(self, engine: Engine, run: str) -> None:
+        """Load the run `run` (its id, or the unique beginning or end of it).
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        super().__init__()
+        self._engine = engine
+        self.run: Run = engine.runs.get(run)
+        self.steps: dict[str, Step] = {}
+        self.rows: list[TimelineRow] = []
+        self.models = RunModels(self.run, engine.runs.model_of(self.run.id))
+        self._model: FunctionModel = engine.runs.model_of(self.run.id)
+        self._take(engine.runs.steps(self.run.id))
+        first = self.failed_step or next((row.step for row in self.rows), None)
+        self.selected = first.path if first is not None else ""
+        self.page = self.page_of(self.selected)
+
+    # ---- looking ----------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> bool:
+        """True while the run is under way in this process."""
+        return self._engine.runs.live(self.run.id) is not None
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing about the run will change any more."""
+        return self.run.status in _ENDED
+
+    @property
+    def status(self) -> str:
+        """The run's status; 'interrupted' when it stopped without an end."""
+        return "interrupted" if self.run.status in ("running", "pending") and not self.live else self.run.status
+
+    @property
+    def step(self) -> Step | None:
+        """The step that is looked at."""
+        return self.steps.get(self.selected)
+
+    @property
+    def shown(self) -> list[TimelineRow]:
+        """The rows of the page of the timeline."""
+        return self.rows[self.page * ROWS_A_PAGE : (self.page + 1) * ROWS_A_PAGE]
+
+    @property
+    def began(self) -> datetime:
+        """When the run started; what the timeline counts from."""
+        return self.run.started_at or self.run.created_at
+
+    @property
+    def took_s(self) -> float:
+        """Seconds so far, or from start to end; of an interrupted run, until its last record."""
+        if self.run.duration_s is not None:
+            return self.run.duration_s
+        return span_s(self.rows, began=self.began, now=self.now) if not self.live else (self.now - self.began).total_seconds()
+
+    @property
+    def now(self) -> datetime:
+        """Until when a bar under way reaches: the present, or the last that is known of a run that stopped."""
+        if self.live:
+            return datetime.now(UTC)
+        if self.run.ended_at is not None:
+            return self.run.ended_at
+        known = [at for step in self.steps.values() for one in step.attempts for at in (one.started_at, one.ended_at) if at]
+        return max(known, default=self.began)
+
+    @property
+    def failed_step(self) -> Step | None:
+        """The step that failed first and, of nested ones, the innermost: where to look."""
+        failed = [step for step in self.steps.values() if step.status == "failed"]
+        return min(failed, key=lambda step: (step.ended_at or self.began, -len(step.path)), default=None)
+
+    def bars(self) -> list[TimelineBar]:
+        """The bars of the page of the timeline."""
+        return bars(self.shown, began=self.began, now=self.now)
+
+    def span_s(self) -> float:
+        """How many seconds the whole timeline reaches."""
+        return span_s(self.rows, began=self.began, now=self.now)
+
+    def critical(self) -> tuple[float, tuple[str, ...]]:
+        """Seconds and nodes of the longest chain."""
+        return critical_path(self._model, self.steps.values())
+
+    def inputs(self, path: str) -> list[Given]:
+        """What a step was given."""
+        return self.models.inputs(path, self.steps)
+
+    def page_of(self, path: str) -> int:
+        """The page of the timeline that shows a step."""
+        place = next((at for at, row in enumerate(self.rows) if row.step.path == path), 0)
+        return place // ROWS_A_PAGE
+
+    def value(self, stored: StoredValue) -> Any:
+        """A stored value. Raises `StoreCorrupted`."""
+        return self._engine.runs.value(stored)
+
+    def model_exists(self) -> bool:
+        """True while the model that ran is in the store."""
+        try:
+            return self._engine.models.get(self.run.model).deleted_at is None
+        except ModelNotFound:
+            return False
+
+    def ledger_entry(self) -> int | None:
+        """The number of the ledger's entry about the run's end, or its start."""
+        found = self._engine.ledger.entries(entity=self.run.id, newest_first=True, limit=1)
+        return found[0].sequence if found else None
+
+    def failure(self, history: History) -> Failure | None:
+        """Why the run failed, what the engine did about it; None if it did not."""
+        if self.run.status != "failed":
+            return None
+        step, error = self.failed_step, self.run.error or "No reason was recorded."
+        same = sum(run.status == "failed" and run.error == self.run.error for run in history.runs)
+        if step is None:
+            return Failure(None, "The run failed", "Every step that ran ended well; what failed is the run itself.", error, same)
+        tries = len(step.attempts)
+        times = f" after {tries} attempts" if tries > 1 else ""
+        return Failure(step, f"{step.name} failed{times}", self._told(step), step.error or error, same)
+
+    def history(self) -> History:
+        """The last runs of the same model."""
+        runs = tuple(reversed(self._engine.runs.list(model=self.run.model, limit=HISTORY_RUNS)))
+        took = sorted(run.duration_s for run in runs if run.duration_s is not None)
+        if not took:
+            return History(runs, "No run has ended yet.")
+        good = sum(run.status == "succeeded" for run in runs if run.status in _ENDED)
+        ended = sum(run.status in _ENDED for run in runs)
+        p95 = took[min(len(took) - 1, round(_P95 * (len(took) - 1)))]
+        share = f"{round(100 * good / ended)} % succeeded" if ended else ""
+        return History(runs, f"median {duration(statistics.median(took))} · p95 {duration(p95)} · {share}")
+
+    # ---- acting -----------------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Load what is new; return True when the run has just ended."""
+        was_ended = self.ended
+        self.run = self._engine.runs.get(self.run.id)
+        self._take(self._engine.runs.steps(self.run.id))
+        return self.ended and not was_ended
+
+    def cancel(self) -> None:
+        """Ask the run to stop; it does within some seconds."""
+        handle = self._engine.runs.live(self.run.id)
+        if handle is not None:
+            handle.cancel()
+
+    def resume(self) -> RunHandle:
+        """Take the run up again. Raises `NotResumable`."""
+        return self._engine.runs.resume(self.run.id)
+
+    def run_again(self) -> RunHandle:
+        """Start a run with the same inputs: of the published version if this was one, else of the model as it is now.
+
+        Raises what `Runs.start` raises.
+        """
+        inputs = {name: self._engine.runs.value(stored) for name, stored in self.run.inputs.items()}
+        return self._engine.start(self._model_now(), inputs, durability=self.run.durability)
+
+    def _model_now(self) -> FunctionModel:
+        try:
+            model = self._engine.models.get(self.run.model)
+            if model.deleted_at is not None:
+                return self._model
+            if not self.run.trial and model.version is not None:
+                return self._engine.models.version(model.id, model.version).snapshot
+        except TreadleError:
+            return self._model
+        return model
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        self.steps = {step.path: step for step in steps}
+        self.rows = arrange(steps)
+
+    def _told(self, step: Step) -> str:
+        """What the engine did about a failed step, in sentences."""
+        tries = len(step.attempts)
+        told = f"It was tried {tries} times, as its retry policy says." if tries > 1 else "It was tried once; it has no retries."
+        found = self.models.place(step.path)
+        if found is not None and found[1].fallback is not None:
+            told += " Its fallback did not help either."
+        left = sum(other.status in ("cancelled", "skipped", "pending") for other in self.steps.values())
+        if left:
+            told += f" {number(left)} {'step was' if left == 1 else 'steps were'} not started."
+        done: Mapping[bool, str] = {True: " What was done before is kept.", False: ""}
+        return told + done[self.run.steps_done > 0]

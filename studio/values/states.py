@@ -1,0 +1,44 @@
+"""The word and the tone of every state of runs, steps and models: the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from markupsafe import Markup
+
+from studio.theme import exact, state_pill
+
+_TONES: Mapping[str, str] = {
+    "succeeded": "ok",
+    "published": "ok",
+    "failed": "bad",
+    "running": "run",
+    "retrying": "run",
+    "paused": "warn",
+    "waiting": "warn",
+    "interrupted": "warn",
+}
+
+
+def tone_of(status: str) -> str:
+    """Return the tone of a state: ok, bad, run, warn or idle."""
+    return _TONES.get(status, "idle")
+
+
+def word_of(status: str) -> str:
+    """Return a state as a person reads it."""
+    return status[:1].upper() + status[1:]
+
+
+def status_pill(status: str) -> Markup:
+    """Return a state as a pill: a word, its colour and, where it has one, its icon."""
+    return state_pill(word_of(status), tone_of(status))
+
+
+def clock(moment: datetime) -> Markup:
+    """Return the time of day where the studio runs; the exact one in UTC on hover."""
+    local = moment.astimezone()
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), exact(moment), f"{local:%H:%M:%S}.{local.microsecond // 100_000}"
+    )
