@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from engine.domain.canonical import Json, as_list, as_object, canonical_bytes, loads
 from engine.domain.model import FunctionModel
@@ -155,19 +155,19 @@ def _why_not_schema(text: bytes) -> str | None:
 @cache
 def _validator() -> Callable[[Json], Any]:
     """Return what makes a validator of a schema: it knows tables, and never fetches a schema from the network."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-    from referencing import Registry
+    import referencing
+    from jsonschema import validators
 
-    checks: Mapping[str, Any] = Draft202012Validator.VALIDATORS
+    untyped = cast("Any", validators)
+    base: Any = untyped.Draft202012Validator
+    checks: Mapping[str, Any] = base.VALIDATORS
     skipping = {name: _unless_table(checks[name]) for name in _NOT_FOR_TABLES if name in checks}
-    base: Any = Draft202012Validator
-    kind: Any = extend(
+    kind: Any = untyped.extend(
         base,
         {**skipping, "items": _items(checks["items"])},
         type_checker=base.TYPE_CHECKER.redefine("array", _is_array),
     )
-    nowhere: Any = Registry()
+    nowhere = cast("Any", referencing).Registry()
 
     def validator(schema: Json) -> Any:
         return kind(schema, registry=nowhere)
@@ -200,7 +200,8 @@ def _items(check: Any) -> Any:
         reason = why_not({"type": "object"}, wanted)
         if reason:
             yield ValidationError(f"a table holds rows, and {reason}")
-            columns = set(map(str, getattr(value, "column_names", None) or value.columns))
+        named = getattr(value, "column_names", None)
+        columns = {str(name) for name in (value.columns if named is None else named)}
         for name in as_list(as_object(wanted).get("required")):
             if name not in columns:
                 yield ValidationError(f"the column {name!r} is missing")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, as_object
 from engine.domain.differences import FieldChange, edits_between, model_changes, node_changes
 from engine.domain.edits import (
     AddNode,
@@ -102,7 +102,7 @@ def overlap(one: Collection[FieldKey], other: Collection[FieldKey]) -> bool:
     )
 
 
-def _touched(edit: Edit, model: FunctionModel) -> Iterator[FieldKey]:
+def _touched(edit: Edit, model: FunctionModel) -> Iterator[FieldKey]:  # noqa: C901, PLR0912 - a case for each
     match edit:
         case AddNode():
             yield "nodes", edit.node.id
@@ -366,8 +366,7 @@ def _with(plain: dict[str, Json], changes: Iterable[FieldChange]) -> dict[str, J
     for change in changes:
         place = merged
         if change.path[1:]:
-            inner = merged.get(change.path[0])
-            place = merged[change.path[0]] = dict(inner) if isinstance(inner, dict) else {}
+            place = merged[change.path[0]] = dict(as_object(merged.get(change.path[0])))
         if change.gone:
             place.pop(change.path[-1], None)
         else:

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine.domain.canonical import Json, canonical_bytes, content_hash, loads
+from engine.domain.canonical import Json, as_list, as_object, canonical_bytes, content_hash, loads
 from engine.domain.nodes import Action, ActionFields, Boundary, Container, Node, NodeFields
 from engine.domain.values import (
     Expression,
@@ -28,6 +28,7 @@ from engine.domain.values import (
 from engine.errors import FileMissing, NotAModel, UnknownFormat
 
 FORMAT = "treadle/1"
+_FILE_FIELDS = {"id", "name", "description", "tags", "version", "nodes", "wires", "dependencies"}
 _CACHED = ("content_hash", "_children", "_wires_by_end")
 
 
@@ -72,6 +73,15 @@ class FunctionModel(Frozen):
     nodes: FrozenMap[str, Node] = Field(default_factory=dict, validate_default=True)
     wires: FrozenMap[str, Wire] = Field(default_factory=dict, validate_default=True)
     dependencies: FrozenMap[str, Dependency] = Field(default_factory=dict, validate_default=True)
+
+    @model_validator(mode="after")
+    def _keys_are_ids(self) -> FunctionModel:
+        for elements in (self.nodes, self.wires, self.dependencies):
+            for key, element in elements.items():
+                if key != element.id:
+                    message = f"{element.id!r} is kept under another id, {key[:200]!r}"
+                    raise ValueError(message)
+        return self
 
     @cached_property
     def content_hash(self) -> str:
@@ -143,10 +153,13 @@ class FunctionModel(Frozen):
         """Return the draft in a model file's JSON, or raise `UnknownFormat` or `NotAModel` naming `source`."""
         if not isinstance(value, dict):
             raise NotAModel(source=source, where="top level", reason="it is not an object")
-        found = value.get("format")
+        fields = dict(as_object(value))
+        found = fields.pop("format", None)
         if found != FORMAT:
             raise UnknownFormat(source=source, format=repr(found) if found is not None else "no format field")
-        fields = {key: item for key, item in value.items() if key != "format"}
+        unknown = min(fields.keys() - _FILE_FIELDS, default=None)
+        if unknown is not None:
+            raise NotAModel(source=source, where=unknown, reason="there is no such field")
         for name in ("nodes", "wires", "dependencies"):
             fields[name] = _by_id(fields.get(name, []), name, source)
         try:
@@ -231,8 +244,8 @@ def _by_id(items: Json, field: str, source: str) -> dict[str, Json]:
     if not isinstance(items, list):
         raise NotAModel(source=source, where=field, reason="it is not a list")
     found: dict[str, Json] = {}
-    for position, item in enumerate(items):
-        key = item.get("id") if isinstance(item, dict) else None
+    for position, item in enumerate(as_list(items)):
+        key = as_object(item).get("id")
         if not isinstance(key, str):
             raise NotAModel(source=source, where=f"{field}[{position}]", reason="it has no id")
         if key in found:
@@ -245,5 +258,3 @@ def _not_a_model(error: ValidationError, source: str) -> NotAModel:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "top level"
     return NotAModel(source=source, where=where, reason=first["msg"])
-
-

@@ -89,11 +89,14 @@ def _is_set_of_names(value: Json, depth: int) -> bool:
 
 def _are_schemas(value: Json, depth: int) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(name, str) and is_plainly_schema(part, depth) for name, part in cast("dict[Any, Json]", value).items()
+        isinstance(name, str) and is_plainly_schema(part, depth)
+        for name, part in cast("dict[Any, Json]", value).items()
     )
 
 
-_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "format", "readOnly", "writeOnly", "deprecated"})
+_ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "format", "readOnly", "writeOnly", "deprecated"}
+)
 _SCHEMA_CHECKS: Mapping[str, Callable[[Json, int], bool]] = {
     "type": _is_type,
     "title": _is_text,
@@ -121,7 +124,7 @@ _SCHEMA_CHECKS: Mapping[str, Callable[[Json, int], bool]] = {
 
 def _meets_type(wanted: Json, value: Any, schema: Mapping[str, Json], depth: int) -> bool:
     del schema, depth
-    kind = type(value)
+    kind = cast("type[object]", type(value))
     if wanted == "integer":
         return kind is int
     if wanted == "number":
@@ -146,7 +149,9 @@ def _meets_maximum(wanted: Json, value: Any, schema: Mapping[str, Json], depth: 
 
 def _meets_required(wanted: Json, value: Any, schema: Mapping[str, Json], depth: int) -> bool:
     del schema, depth
-    return type(value) is dict and isinstance(wanted, list) and all(name in value for name in cast("list[Json]", wanted))
+    return (
+        type(value) is dict and isinstance(wanted, list) and all(name in value for name in cast("list[Json]", wanted))
+    )
 
 
 def _meets_properties(wanted: Json, value: Any, schema: Mapping[str, Json], depth: int) -> bool:
@@ -155,7 +160,9 @@ def _meets_properties(wanted: Json, value: Any, schema: Mapping[str, Json], dept
         return False
     given = cast("dict[str, Any]", value)
     return all(
-        plainly_meets(part, given[name], depth) for name, part in cast("dict[str, Json]", wanted).items() if name in given
+        plainly_meets(part, given[name], depth)
+        for name, part in cast("dict[str, Json]", wanted).items()
+        if name in given
     )
 
 

@@ -9,7 +9,7 @@ wrong in any way: nothing here raises.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from engine.domain.canonical import Json, as_list, as_object
 from engine.domain.values import Schema
@@ -22,6 +22,7 @@ _DEPTH_LIMIT = 20
 _BRANCHING_LIMIT = 4
 _ALL = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _NUMBERS = frozenset({"integer", "number"})
+_OBJECT, _ARRAY = frozenset({"object"}), frozenset({"array"})
 _BOUNDS = (
     (_NUMBERS, "minimum", "maximum"),
     (frozenset({"string"}), "minLength", "maxLength"),
@@ -77,9 +78,10 @@ def short_name(schema: Json) -> str:
     """Return the one word a port shows: table, chart, text, number, integer, boolean, object, list or any."""
     if not isinstance(schema, dict):
         return "any"
-    if as_object(schema).get("format") in ("table", "chart"):
-        return str(schema["format"])
-    admitted = types_of(schema) - {"null"}
+    shown = as_object(schema).get("format")
+    if shown in ("table", "chart"):
+        return str(shown)
+    admitted = types_of(cast("Json", schema)) - {"null"}
     if admitted == _NUMBERS:
         return "number"
     if len(admitted) != 1:
@@ -101,9 +103,9 @@ def why_not(source: Json, target: Json, depth: int = 0) -> str | None:
     if not isinstance(source, dict) or not isinstance(target, dict):
         return None
     given_schema, wanted_schema = as_object(source), as_object(target)
-    if shared == {"object"}:
+    if shared == _OBJECT:
         reason = _object_reason(given_schema, wanted_schema, depth)
-    elif shared == {"array"}:
+    elif shared == _ARRAY:
         reason = why_not(given_schema.get("items", {}), wanted_schema.get("items", {}), depth + 1)
         reason = f"the items differ: {reason}" if reason else None
     else:

@@ -18,7 +18,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.functional_serializers import SerializerFunctionWrapHandler, WrapSerializer
+from pydantic.functional_serializers import WrapSerializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from engine.domain.canonical import Json
 
@@ -76,7 +77,9 @@ Identifier = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_encodable)
 ]
 NodeId = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\[\]#]+$"), AfterValidator(_encodable)
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\[\]#]+$"),
+    AfterValidator(_encodable),
 ]
 """Without / [ ] and #, which paths of steps are made of."""
 PortName = Identifier

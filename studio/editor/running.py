@@ -143,12 +143,12 @@ class Trial:
 def nested_totals(plan: Plan) -> dict[str, int]:
     """Return how many steps each nested node of a plan has inside, at any depth."""
     found: dict[str, int] = {}
-    for work in plan.works:
+    for work in plan.work:
         if work is not None and work.nested is not None:
             found[work.node.id] = _steps_in(work.nested)
     return found
 
 
 def _steps_in(plan: Plan) -> int:
-    inner = sum(_steps_in(work.nested) for work in plan.works if work is not None and work.nested is not None)
+    inner = sum(_steps_in(work.nested) for work in plan.work if work is not None and work.nested is not None)
     return plan.steps + inner

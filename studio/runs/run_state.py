@@ -66,7 +66,8 @@ class RunState(param.Parameterized):
         self.rows: list[TimelineRow] = []
         self.models = RunModels(self.run, engine.runs.model_of(self.run.id))
         self._model: FunctionModel = engine.runs.model_of(self.run.id)
-        self._take(engine.runs.steps(self.run.id))
+        self.trouble = ""
+        self._load_steps()
         first = self.failed_step or next((row.step for row in self.rows), None)
         self.selected = first.path if first is not None else ""
         self.page = self.page_of(self.selected)
@@ -193,7 +194,7 @@ class RunState(param.Parameterized):
         """Load what is new; return True when the run has just ended."""
         was_ended = self.ended
         self.run = self._engine.runs.get(self.run.id)
-        self._take(self._engine.runs.steps(self.run.id))
+        self._load_steps()
         return self.ended and not was_ended
 
     def cancel(self) -> None:
@@ -225,7 +226,13 @@ class RunState(param.Parameterized):
             return self._model
         return model
 
-    def _take(self, steps: Sequence[Step]) -> None:
+    def _load_steps(self) -> None:
+        """Read the steps. Those of an interrupted run can't be told when a function it used is no longer there."""
+        try:
+            steps: Sequence[Step] = self._engine.runs.steps(self.run.id)
+            self.trouble = ""
+        except TreadleError as error:
+            steps, self.trouble = (), str(error)
         self.steps = {step.path: step for step in steps}
         self.rows = arrange(steps)
 

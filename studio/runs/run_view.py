@@ -14,10 +14,10 @@ from studio.runs.gantt import Gantt
 from studio.runs.history import draw_history
 from studio.runs.run_state import Failure, History, RunState
 from studio.runs.step_panel import StepPanel
-from studio.session import Session
 from studio.shell import Badge, Bar, Crumb, Page, PageContext
-from studio.theme import button, duration, error_markup, exact, html, number, short_id
+from studio.theme import button, duration, error_card, error_markup, exact, html, icon, number, short_id
 from studio.values import stored_view
+from studio.values.clickable import Navigator
 from studio.values.loading import Latest, Repeat
 from studio.values.states import tone_of, word_of
 
@@ -56,7 +56,7 @@ class RunPage:
         self._resume = button("Resume", "play", "primary", on_click=lambda _: self._go_to(state.resume))
         self._again = button("Run again", "rotate-ccw", "primary", on_click=lambda _: self._go_to(state.run_again))
         self._again_here = button("Run again", "rotate-ccw", on_click=lambda _: self._go_to(state.run_again))
-        self._location = pn.state.location
+        self._navigator = Navigator()
         ctx.session.on_theme(lambda _appearance: self._draw_cards())
         self._refresh()
         self._draw_cards()
@@ -70,7 +70,7 @@ class RunPage:
             self._gantt.view(), self._cards, sizing_mode="stretch_both", scroll="y-auto", margin=0,
             styles={"padding": "14px 16px 24px", "box-sizing": "border-box", "min-width": "0"},
         )  # fmt: skip
-        main = pn.Row(left, self._panel.view(), sizing_mode="stretch_both", margin=0)
+        main = pn.Row(left, self._panel.view(), self._navigator, sizing_mode="stretch_both", margin=0)
         actions = (self._cancel, self._resume, self._again)
         return Page(f"{run.model_name} · run {short_id(run.id)}", main, self._bar, actions, room="fill")
 
@@ -102,11 +102,12 @@ class RunPage:
         state, history = self._state, self._history
         dark = self._session.theme == "dark"
         failure = state.failure(history)
+        trouble = [error_card("The steps can't be shown", state.trouble)] if state.trouble else []
         past = _past(history, state.run.id, dark=dark)
         if failure is not None:
-            cards: list[Any] = [_beside(self._failed(failure), past)]
+            cards: list[Any] = [*trouble, _beside(self._failed(failure), past)]
         else:
-            cards = [_outputs(self._engine, state, dark=dark), past] if state.ended else [past]
+            cards = [_outputs(self._engine, state, dark=dark), past] if state.ended else [*trouble, past]
         if failure is not None and state.run.outputs:
             cards.append(_outputs(self._engine, state, dark=dark))
         self._cards.objects = [pn.Column(card, margin=(14, 0, 0, 0), sizing_mode="stretch_width") for card in cards]
@@ -161,12 +162,7 @@ class RunPage:
 
     def _go_to(self, begin: Callable[[], Any]) -> None:
         """Begin a run in a thread and go to its page; a refusal becomes a toast."""
-        self._work.ask(begin, lambda handle: _open(self._location, f"/run?id={quote(handle.id)}"))
-
-
-def _open(location: Any, href: str) -> None:
-    path, _, search = href.partition("?")
-    location.param.update(pathname=path, search=f"?{search}", reload=True)
+        self._work.ask(begin, lambda handle: self._navigator.go(f"/run?id={quote(handle.id)}"))
 
 
 def _past(history: History, current: str, *, dark: bool) -> pn.viewable.Viewable:
@@ -206,8 +202,6 @@ def _beside(first: Any, second: Any) -> pn.viewable.Viewable:
 
 
 def _link(label: str, href: str, icon_name: str | None = None) -> pn.viewable.Viewable:
-    from studio.theme import icon
-
     mark = icon(icon_name, 14) if icon_name else Markup("")
     css = (
         "a{display:inline-flex;align-items:center;gap:6px;height:26px;padding:0 11px;border:1px solid var(--line-strong);"
@@ -215,6 +209,3 @@ def _link(label: str, href: str, icon_name: str | None = None) -> pn.viewable.Vi
         "a:hover{background:var(--idle-soft)}"
     )
     return html(Markup('<a href="{}">{}{}</a>').format(href, mark, label), stylesheets=[css], align="center")
-
-
-__all__ = ["RunPage", "Session", "run_page"]

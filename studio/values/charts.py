@@ -38,6 +38,10 @@ class Chart:
     y: tuple[str, ...] = ()
     series: str | None = None
     title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    left_out: int = 0
+    """Rows that whoever made the chart had dropped already."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ def chart_of(value: Mapping[str, Any]) -> Chart:
     if missing:
         message = f"The chart names the column {missing[0]!r}, which its data does not have."
         raise ValueError(message)
-    return Chart(value["chart"], rows, str(x), y, series, str(value.get("title") or ""))
+    words = {name: str(value.get(name) or "") for name in ("title", "x_label", "y_label")}
+    left_out = value.get("left_out")
+    return Chart(value["chart"], rows, str(x), y, series, left_out=left_out if isinstance(left_out, int) else 0, **words)
 
 
 def suggestion(rows: Sequence[Mapping[str, Any]]) -> Chart | None:
@@ -103,6 +109,8 @@ def series_of(chart: Chart) -> list[Points]:
 
 def note_of(chart: Chart) -> str:
     """Return what the drawing leaves out, or an empty text."""
+    if chart.left_out:
+        return f"{number(chart.left_out)} rows were left out when the chart was made."
     series = series_of(chart)
     if len(series) > len(_SERIES):
         return f"The first {len(_SERIES)} of {number(len(series))} series are drawn."
@@ -220,7 +228,7 @@ def _named(plot: Any, one: Points, renderer: GlyphRenderer, *, many: list[Points
 
 def _finish(plot: Any, chart: Chart, *, many: bool) -> None:
     up = "rows" if chart.kind == "histogram" else chart.y[0] if len(chart.y) == 1 else ""
-    plot.xaxis.axis_label, plot.yaxis.axis_label = chart.x, up or None
+    plot.xaxis.axis_label, plot.yaxis.axis_label = chart.x_label or chart.x, chart.y_label or up or None
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     if not isinstance(plot.x_range, FactorRange) and type(plot.xaxis[0]).__name__ == "LinearAxis":
         plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[00]" if not _is_year(chart) else "0")

@@ -121,3 +121,25 @@ def _trusted(markup: Markup) -> str:
         message = "Give a Markup; escape data with Markup(...).format(...) first."
         raise TypeError(message)
     return str(markup)
+
+
+class Navigator(JSComponent):
+    """Takes the tab to another page of the studio. Put it on the page once; it has no size."""
+
+    _esm = """
+    export function render({ model }) {
+      model.on("msg:custom", (event) => {
+        const path = event.data.path ?? "";
+        if (/^\\/(?![\\/\\\\])/.test(path)) location.assign(path);
+      });
+      return document.createElement("span");
+    }
+    """
+
+    def __init__(self, **params: Any) -> None:
+        """Stand somewhere out of the way."""
+        super().__init__(width=0, height=0, margin=0, sizing_mode="fixed", **params)
+
+    def go(self, path: str) -> None:
+        """Open `path`, such as '/run?id=…'; an address of another server is not followed."""
+        self._send_msg({"path": path})

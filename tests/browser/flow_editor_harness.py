@@ -43,7 +43,7 @@ def entry(
     category: str,
     family: str,
     icon: str,
-    **rest: Any,  # noqa: ANN401 - fields of an entry
+    **rest: Any,
 ) -> Item:
     """One line of the palette."""
     defaults = {"description": "", "keywords": [], "container": False, "inputs": [], "outputs": []}
@@ -373,7 +373,7 @@ class Owner:
         )
 
 
-def make_node(key: str, kind: str, position: Item, **rest: Any) -> Item:  # noqa: ANN401 - fields of a view node
+def make_node(key: str, kind: str, position: Item, **rest: Any) -> Item:
     """A node of a catalog type at a place."""
     unknown = rest.keys() - set(GIVEN)
     if unknown:

@@ -22,8 +22,9 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright  # noqa: E402
-from studio.components.flow_editor import build  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from studio.components.flow_editor import build
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -55,7 +56,7 @@ def free_port() -> int:
 
 def answers(url: str) -> bool:
     """Whether something serves this address."""
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310 - loopback
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
         return True
     return False
 
@@ -564,14 +565,17 @@ def test_a_thousand_nodes_open_and_change_quickly(open_editor) -> None:
 
 # Generous bounds above: machines of a test farm are shared. The figures themselves are printed.
 MEASURE = """async () => {
-  const root = document.querySelector("*");
-  const find = (from) => { for (const el of from.querySelectorAll("*")) {
-    if (el.shadowRoot) { const hit = el.shadowRoot.querySelector(".fe-root") || find(el.shadowRoot); if (hit) return hit; } } };
-  const editor = find(root);
+  const find = (from) => { for (const { shadowRoot } of from.querySelectorAll("*")) {
+    const hit = shadowRoot && (shadowRoot.querySelector(".fe-root") || find(shadowRoot));
+    if (hit) return hit; } };
+  const editor = find(document);
   const until = (test) => new Promise((done) => { const start = performance.now();
-    const look = () => test() ? requestAnimationFrame(() => done(performance.now() - start)) : setTimeout(look, 1); look(); });
+    const paint = () => requestAnimationFrame(() => done(performance.now() - start));
+    const look = () => test() ? paint() : setTimeout(look, 1);
+    look(); });
   editor.querySelector('.fe-entry[data-type="python"]').click();
-  const add_ms = await until(() => [...editor.querySelectorAll(".fe-name")].some((el) => el.textContent === "Python function"));
+  const names = () => [...editor.querySelectorAll(".fe-name")].map((el) => el.textContent);
+  const add_ms = await until(() => names().includes("Python function"));
   editor.focus();
   const key = new KeyboardEvent("keydown", { key: "Enter", ctrlKey: true, bubbles: true, composed: true });
   editor.dispatchEvent(key);

@@ -31,9 +31,7 @@ def depend(model: FunctionModel, dependency: Dependency) -> tuple[Edit, ...]:
     return (Depend(dependency=dependency),)
 
 
-def why_not_connect(
-    model: FunctionModel, source: str, source_port: str, target: str, target_port: str
-) -> str | None:
+def why_not_connect(model: FunctionModel, source: str, source_port: str, target: str, target_port: str) -> str | None:
     """Return why these ports can't be connected, as the end of a sentence; None if they can."""
     reason = _why_not_ends(model, source, target)
     if reason is not None:
@@ -44,11 +42,8 @@ def why_not_connect(
         return f"{giver.name!r} has no output {source_port!r}"
     if wanted is None:
         return f"{taker.name!r} has no input {target_port!r}"
-    return (
-        _why_filled(model, source, source_port, target, wanted)
-        or why_not_flow(giver, given, taker, wanted)
-        or _why_cycle(model, Wire(id="new", source=source, source_port=source_port, target=target, target_port=target_port))
-    )
+    edge = Wire(id="new", source=source, source_port=source_port, target=target, target_port=target_port)
+    return _why_filled(model, edge, wanted) or why_not_flow(giver, given, taker, wanted) or _why_cycle(model, edge)
 
 
 def why_not_depend(model: FunctionModel, source: str, target: str) -> str | None:
@@ -105,11 +100,11 @@ def _why_not_ends(model: FunctionModel, source: str, target: str) -> str | None:
     return None
 
 
-def _why_filled(model: FunctionModel, source: str, source_port: str, target: str, wanted: Port) -> str | None:
-    for wire in model.wires_into(target):
+def _why_filled(model: FunctionModel, edge: Wire, wanted: Port) -> str | None:
+    for wire in model.wires_into(edge.target):
         if wire.target_port != wanted.name:
             continue
-        if (wire.source, wire.source_port) == (source, source_port):
+        if (wire.source, wire.source_port) == (edge.source, edge.source_port):
             return "they are connected already"
         if not wanted.many:
             giver = model.nodes.get(wire.source)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.domain.canonical import Json, canonical_bytes, loads
+from engine.domain.canonical import Json, as_list, as_object, canonical_bytes, loads
 from engine.domain.edits import AddNode, Change, Configure, Connect, Depend, Edit
 from engine.domain.gestures.placing import (
     INSET,
@@ -32,7 +32,7 @@ from engine.errors import EditRefused, NotAModel, UnknownFormat
 
 CLIP_FORMAT = "treadle/clip/1"
 _CLIPBOARD = "The clipboard"
-_FIELDS = {"format", "nodes", "wires", "dependencies"}
+_FIELDS = {"nodes", "wires", "dependencies"}
 _LOOSE = "the-canvas"
 """Stands for the parent of a loose action while its other fields are checked."""
 
@@ -211,16 +211,17 @@ def _read(text: str | bytes) -> _Piece:
     clip = loads(text, source=_CLIPBOARD)
     if not isinstance(clip, dict):
         raise NotAModel(source=_CLIPBOARD, where="top level", reason="it is not an object")
-    found = clip.get("format")
+    fields = dict(as_object(clip))
+    found = fields.pop("format", None)
     if found != CLIP_FORMAT:
         raise UnknownFormat(source=_CLIPBOARD, format=repr(found) if found is not None else "no format field")
-    unknown = sorted(clip.keys() - _FIELDS)
-    if unknown:
-        raise NotAModel(source=_CLIPBOARD, where=unknown[0], reason="there is no such field")
-    nodes, loose = _read_nodes(_list(clip, "nodes"))
-    wires = tuple(_read_one(Wire.model_validate, item, "wires") for item in _list(clip, "wires"))
+    unknown = min(fields.keys() - _FIELDS, default=None)
+    if unknown is not None:
+        raise NotAModel(source=_CLIPBOARD, where=unknown, reason="there is no such field")
+    nodes, loose = _read_nodes(_list(fields, "nodes"))
+    wires = tuple(_read_one(Wire.model_validate, item, "wires") for item in _list(fields, "wires"))
     dependencies = tuple(
-        _read_one(Dependency.model_validate, item, "dependencies") for item in _list(clip, "dependencies")
+        _read_one(Dependency.model_validate, item, "dependencies") for item in _list(fields, "dependencies")
     )
     piece = _Piece(nodes=nodes, wires=wires, dependencies=dependencies, loose=frozenset(loose))
     _check_ends(piece)
@@ -231,19 +232,16 @@ def _list(clip: JsonObject, field: str) -> list[Any]:
     value = clip.get(field, [])
     if not isinstance(value, list):
         raise NotAModel(source=_CLIPBOARD, where=field, reason="it is not a list")
-    return value
+    return as_list(value)
 
 
 def _read_nodes(items: list[Any]) -> tuple[dict[str, Node], set[str]]:
     nodes: dict[str, Node] = {}
     loose: set[str] = set()
     for item in items:
-        plain = item
-        kind = item.get("kind") if isinstance(item, dict) else None
-        is_loose = kind not in (None, "ioNode", "stageNode") and "parent" not in item
-        if is_loose:
-            plain = {**item, "parent": _LOOSE}
-        node: Node = _read_one(NODE.validate_python, plain, "nodes")
+        fields = as_object(item)
+        is_loose = fields.get("kind") not in (None, "ioNode", "stageNode") and "parent" not in fields
+        node: Node = _read_one(NODE.validate_python, {**fields, "parent": _LOOSE} if is_loose else item, "nodes")
         if node.id in nodes:
             raise NotAModel(source=_CLIPBOARD, where="nodes", reason=f"the id {node.id!r} stands twice")
         nodes[node.id] = node

@@ -66,9 +66,7 @@ def unique_name(name: str, taken: Collection[str]) -> str:
     return f"{stem[: _NAME_LIMIT - 8]} {number}"
 
 
-def add_container(
-    model: FunctionModel, fields: Mapping[str, Json], *, at: Position, new_id: NewId
-) -> tuple[Edit, ...]:
+def add_container(model: FunctionModel, fields: Mapping[str, Json], *, at: Position, new_id: NewId) -> tuple[Edit, ...]:
     """Add a boundary or stage. `fields` is its JSON form without id and position; its name is made unique."""
     return (AddNode(node=made(_named(model, fields), position=at, new_id=new_id)),)
 
@@ -155,25 +153,20 @@ def rename(model: FunctionModel, node_id: str, name: str) -> tuple[Edit, ...]:
 def frameless_stage(name: str, at: Position, new_id: NewId) -> Stage:
     """Return the stage that an action on the bare canvas at `at` gets."""
     named = name or "Stage"
-    return made(
-        {"kind": "stageNode", "name": named, "visual": {"frame": False}},
-        position=minus(at, INSET),
-        new_id=lambda _: new_id(f"{named} stage"),
-    )
+    try:
+        return Stage(id=new_id(f"{named} stage"), name=named, visual={"frame": False}, position=minus(at, INSET))
+    except ValidationError as error:
+        raise _refused(named, error) from None
 
 
-def made(
-    fields: Mapping[str, Json], *, position: Position, new_id: NewId, **fixed: Json
-) -> Node:
+def made(fields: Mapping[str, Json], *, position: Position, new_id: NewId, **fixed: Json) -> Node:
     """Return the node of this JSON form with a new id; raise `EditRefused` if it can't be one."""
     name = fields.get("name")
     plain = {**fields, **fixed, "position": position, "id": new_id(name if isinstance(name, str) else "node")}
     try:
         return NODE.validate_python(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise EditRefused(edit="AddNode", reason=f"{name!r}, {where}: {first['msg']}") from None
+        raise _refused(name, error) from None
 
 
 def without_container(model: FunctionModel, container: str) -> list[Edit]:
@@ -195,6 +188,12 @@ def plus(one: Position, other: Position) -> Position:
 def minus(one: Position, other: Position) -> Position:
     """Return `one` as seen from `other`."""
     return Position(x=one.x - other.x, y=one.y - other.y)
+
+
+def _refused(name: Json, error: ValidationError) -> EditRefused:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return EditRefused(edit="AddNode", reason=f"{name!r}, {where}: {first['msg']}")
 
 
 def _named(model: FunctionModel, fields: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -87,7 +87,9 @@ def _clashes(survey: Survey) -> Iterator[Finding]:
             for port in survey.ports(key, "output" if side == "input" else "input").values():
                 other, schema = first.setdefault(port.name, (key, port.port_schema))
                 if other != key and schema != port.port_schema:
-                    message = f"{survey.name(other)} and {survey.name(key)} describe the field {port.name!r} differently."
+                    message = (
+                        f"{survey.name(other)} and {survey.name(key)} describe the field {port.name!r} differently."
+                    )
                     mend = "Describe it the same way, or rename one."
                     yield finding("business.contract-clash", key, message, mend, field=port.name)
 
@@ -137,7 +139,9 @@ def _conditions(survey: Survey) -> Iterator[Finding]:
                 yield finding("business.condition-missing", member, message, mend, field="condition")
     for key, edge in survey.model.dependencies.items():
         if edge.necessity == "conditional" and edge.condition is None:
-            message = f"{survey.name(edge.target)} waits for {survey.name(edge.source)} on a condition that is not there."
+            message = (
+                f"{survey.name(edge.target)} waits for {survey.name(edge.source)} on a condition that is not there."
+            )
             mend = "Write the condition, or make the dependency required."
             yield finding("business.dependency-condition", key, message, mend, field="condition")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.domain.canonical import Json, as_object
 from engine.domain.contracts import ports_of_nested
 from engine.domain.nodes import Action, NestedModel, Tether
 from engine.domain.rules.findings import Finding, finding
 from engine.domain.rules.survey import Survey
+from engine.domain.values import Expression
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -38,9 +39,7 @@ def _nested(survey: Survey, key: str, action: NestedModel) -> Iterator[Finding]:
         yield finding("context.shared-parallel", key, message, "Isolate its context.", field="inheritance")
 
 
-def _mapped(
-    survey: Survey, key: str, field: str, mapping: Iterable[str], ports: Iterable[str]
-) -> Iterator[Finding]:
+def _mapped(survey: Survey, key: str, field: str, mapping: Iterable[str], ports: Iterable[str]) -> Iterator[Finding]:
     there = set(ports)
     for name in mapping:
         if name not in there:
@@ -51,21 +50,7 @@ def _mapped(
 
 def _expressions(survey: Survey) -> Iterator[Finding]:
     for key, action in survey.actions:
-        names = _visible(survey, key, action)
-        if action.condition is not None:
-            yield from _checked(survey, key, "condition", action.condition.cel, names)
-        for name, value in action.parameters.items():
-            text = _cel(value)
-            if text is not None:
-                yield from _checked(survey, key, f"parameters.{name}", text, names)
-        if isinstance(action, Tether):
-            for port, expression in action.output_mapping.items():
-                yield from _checked(survey, key, f"output_mapping.{port}", expression.cel, (*names, "result"))
-        if isinstance(action, NestedModel):
-            for port, expression in action.context_mapping.items():
-                yield from _checked(survey, key, f"context_mapping.{port}", expression.cel, names)
-            for port, expression in action.output_extraction.items():
-                yield from _checked(survey, key, f"output_extraction.{port}", expression.cel, (*names, "outputs"))
+        yield from _of_action(survey, key, action)
     for key, stage in survey.stages:
         if stage.completion is not None:
             yield from _checked(survey, key, "completion", stage.completion.cel, ("steps", "run"))
@@ -76,6 +61,21 @@ def _expressions(survey: Survey) -> Iterator[Finding]:
     for key, edge in survey.model.dependencies.items():
         if edge.condition is not None:
             yield from _checked(survey, key, "condition", edge.condition.cel, ("steps", "run"))
+
+
+def _of_action(survey: Survey, key: str, action: Action) -> Iterator[Finding]:
+    names = _visible(survey, key, action)
+    if action.condition is not None:
+        yield from _checked(survey, key, "condition", action.condition.cel, names)
+    for name, value in action.parameters.items():
+        text = _cel(value)
+        if text is not None:
+            yield from _checked(survey, key, f"parameters.{name}", text, names)
+    for field, more in (("output_mapping", "result"), ("context_mapping", None), ("output_extraction", "outputs")):
+        mapping: Mapping[str, Expression] = getattr(action, field, {})
+        for port, expression in mapping.items():
+            seen = names if more is None else (*names, more)
+            yield from _checked(survey, key, f"{field}.{port}", expression.cel, seen)
 
 
 def _visible(survey: Survey, key: str, action: Action) -> tuple[str, ...]:

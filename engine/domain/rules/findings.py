@@ -78,7 +78,9 @@ CODES: dict[str, Code] = {
     "business.for-each-port": Code("error", "An action works item by item through a port it does not have."),
     "business.timeout-short": Code("warning", "An action's timeout is shorter than its estimated duration."),
     "readiness.missing-input": Code("error", "A port that needs a value has no wire and no parameter."),
-    "readiness.source-off": Code("error", "A port that needs a value takes it only from actions that are switched off."),
+    "readiness.source-off": Code(
+        "error", "A port that needs a value takes it only from actions that are switched off."
+    ),
     "readiness.unknown-tether": Code("error", "No function is registered under an action's reference."),
     "readiness.port-lost": Code("error", "A function needs an input that its node lacks."),
     "readiness.port-changed": Code("warning", "A node's ports are no longer those of its function."),
@@ -86,7 +88,9 @@ CODES: dict[str, Code] = {
     "readiness.unknown-setting": Code("warning", "An action has a setting that its function does not know."),
     "readiness.parameter": Code("error", "A value given for a port can never be taken there."),
     "readiness.contract-impossible": Code("error", "No value can ever meet a contract."),
-    "readiness.no-provider": Code("warning", "An agent task needs a provider for agents; a run is refused without one."),
+    "readiness.no-provider": Code(
+        "warning", "An agent task needs a provider for agents; a run is refused without one."
+    ),
     "readiness.nested-unknown": Code("error", "A nested model is not there."),
     "readiness.nested-version": Code("error", "A nested model is not there in the version that is asked for."),
     "readiness.nested-unpinned": Code("warning", "A nested model has no fixed version; publishing pins one."),

@@ -24,9 +24,9 @@ class _Child:
     steps: list[NestedModel]
     height: int = 1
     """Models from this one down, itself included."""
-    circle: list[str] = field(default_factory=list)
+    circle: list[str] = field(default_factory=list[str])
     """Names from this one down to a model that stands on the way already."""
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list[str])
     """Names from this one down to a reference that leads nowhere."""
 
 

@@ -146,8 +146,8 @@ def _why_changed(port: Port, known: dict[str, Schema], side: str) -> str | None:
         return f"its function has no such {side}"
     if known[port.name] == port.port_schema:
         return None
-    ends = (port.port_schema, known[port.name])
-    reason = why_not(*ends) if side == "input" else why_not(*reversed(ends))
+    ours, theirs = port.port_schema, known[port.name]
+    reason = why_not(ours, theirs) if side == "input" else why_not(theirs, ours)
     return f"its function has another type there: {reason}" if reason else None
 
 

@@ -84,7 +84,9 @@ def _duplicates(survey: Survey, wires: list[tuple[str, Wire]]) -> Iterator[Findi
     seen: set[tuple[str, str]] = set()
     for key, wire in wires:
         if (wire.source, wire.source_port) in seen:
-            message = f"{survey.name(wire.source)} and {survey.name(wire.target)} are connected twice by the same ports."
+            message = (
+                f"{survey.name(wire.source)} and {survey.name(wire.target)} are connected twice by the same ports."
+            )
             yield finding("links.duplicate", key, message, "Take one of the two wires out.", field=wire.target_port)
         seen.add((wire.source, wire.source_port))
 
@@ -129,9 +131,7 @@ def _dependency_ends(survey: Survey, key: str, edge: Dependency) -> Iterator[Fin
     for end in (edge.source, edge.target):
         node = survey.nodes.get(end)
         if node is None:
-            message = (
-                f"A dependency joins {survey.name(edge.source)} and {survey.name(edge.target)}, but {end!r} is not there."
-            )
+            message = f"A dependency joins {survey.name(edge.source)} and {survey.name(edge.target)}, but {end!r} is not there."
             yield finding("structure.dangling-dependency", key, message, "Take the dependency out.", field=end)
         elif isinstance(node, ActionFields):
             message = f"A dependency joins {survey.name(end)}, which is an action; dependencies join containers."

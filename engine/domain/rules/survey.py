@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Action, ActionFields, Boundary, Stage, Tether
@@ -62,9 +62,14 @@ class Survey:
         self.nodes = model.nodes
         self.nested = nested
         self.check_expression = check_expression
-        self.references: tuple[str, ...] = tuple(tethers) if isinstance(tethers, Mapping) else ()
+        self.references: tuple[str, ...] = ()
         self.knows_tethers = tethers is not None
-        self._find = tethers.get if isinstance(tethers, Mapping) else tethers
+        self._find: FindTether | None = None
+        if isinstance(tethers, Mapping):
+            known = cast("Mapping[str, TetherFacts]", tethers)
+            self.references, self._find = tuple(known), known.get
+        else:
+            self._find = tethers
         self._specs: dict[str, TetherFacts | str | None] = {}
         self._ports: dict[tuple[str, Side], dict[str, Port]] = {}
         self.actions: list[tuple[str, Action]] = []

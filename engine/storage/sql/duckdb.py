@@ -44,6 +44,8 @@ _CONFIGURATION: dict[str, Any] = {
     "enable_external_access": False,
 }
 """A statement in the catalog never reads another file or the network."""
+_MAGIC_AT, _MAGIC = 8, b"DUCK"
+"""Where a DuckDB file says what it is: behind the checksum of its first block."""
 _ATTEMPTS = 30
 _FIRST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.1
@@ -152,14 +154,27 @@ def _engine(root: duckdb.DuckDBPyConnection) -> Engine:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    if path.is_dir():
-        raise StoreUnreachable(path=path, reason="it is a directory, and a store is a file")
+    _check_header(path)
     try:
         root = duckdb.connect(str(path), config=_CONFIGURATION)
         root.execute("SET GLOBAL TimeZone = 'UTC'")
     except duckdb.Error as error:
         raise _told_by_driver(error, path) from None
     return root
+
+
+def _check_header(path: Path) -> None:
+    """Refuse another kind of file: DuckDB would try to load an extension that can read it."""
+    try:
+        if path.is_dir():
+            raise StoreUnreachable(path=path, reason="it is a directory, and a store is a file")
+        if path.exists():
+            with path.open("rb") as file:
+                header = file.read(_MAGIC_AT + len(_MAGIC))
+            if header[_MAGIC_AT:] != _MAGIC:
+                raise StoreCorrupted(path=path, reason="it is not a DuckDB file" if header else "it is empty")
+    except OSError as error:
+        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
 
 
 def _make(path: Path) -> None:
@@ -187,7 +202,8 @@ def _make(path: Path) -> None:
         raise type(error)(**{**error.facts, "path": path}) from None
     finally:
         for file in (draft, _log_of(draft)):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
 
 
 def _create_tables(connection: Connection) -> None:

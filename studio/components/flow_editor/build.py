@@ -36,9 +36,7 @@ def run(command: Sequence[str], *, text: str | None = None) -> str:
     if program is None:
         reason = f"{command[0]} is not installed"
         raise BuildError(reason)
-    done = subprocess.run(  # noqa: S603 - fixed commands, no shell
-        [program, *command[1:]], cwd=HERE, input=text, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, *command[1:]], cwd=HERE, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = f"{command[0]} failed: {done.stderr.strip()}"
         raise BuildError(reason)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import param
@@ -43,13 +43,13 @@ class FlowEditor(ReactComponent):
     # The bundle is the module in every mode: the source imports npm packages a browser cannot load.
     _esm = DIST / "flow_editor.bundle.js"
     _bundle = DIST / "flow_editor.bundle.js"
-    _stylesheets = [DIST / "flow_editor.css"]  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
+    _stylesheets: ClassVar = [DIST / "flow_editor.css"]  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
 
     def __init__(
         self,
         *,
         resync: Callable[[], dict[str, Any]] | None = None,
-        **params: Any,  # noqa: ANN401 - param's own parameters pass through
+        **params: Any,
     ) -> None:
         """Start a view.
 
@@ -136,7 +136,7 @@ class FlowEditor(ReactComponent):
         """Say something for a few seconds; `kind` is info, success or error."""
         self._post({"type": "toast", "text": text, "kind": kind})
 
-    def select(self, selector: Any = None) -> Any:  # noqa: ANN401 - Panel's own signature
+    def select(self, selector: Any = None) -> Any:
         """Select the nodes with these ids and no others.
 
         Panel walks its components by a method of this name: given a type, a function or nothing,

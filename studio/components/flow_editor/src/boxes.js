@@ -29,7 +29,7 @@ export class Boxes {
 
   get(lookup) {
     this.#obstacles ??= new Obstacles(
-      [...lookup.values()].filter((node) => !node.hidden && !isOpenFrame(node)).map(rectangle),
+      [...lookup.values()].filter((node) => !node.hidden).map((node) => ({ ...rectangle(node), open: isOpenFrame(node) })),
     );
     return this.#obstacles;
   }

@@ -122,7 +122,9 @@ function rounded(points) {
 /* {path, middle} of a wire between two points. `ends` are the boxes it joins, `obstacles` all of them. */
 export function route(from, to, obstacles, ends) {
   const [left, right] = [Math.min(from.x, to.x) - STUB, Math.max(from.x, to.x) + STUB];
-  const boxes = obstacles.within(left, right, ends.map((box) => box.id));
+  const near = obstacles.within(left, right, ends.map((box) => box.id));
+  // A frame is in the way only of wires that have no business in it.
+  const boxes = near.filter((box) => !box.open || !(inside(box, from.x, from.y) || inside(box, to.x, to.y)));
   const bezier = curve(from, to);
   if (to.x >= from.x + 16 && curveIsFree(bezier, boxes)) {
     const { a, b } = bezier;
