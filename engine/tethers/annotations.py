@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -67,12 +68,12 @@ def is_context(annotation: object) -> bool:
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function as objects.
+    """Return the annotations of a function or class as objects.
 
     Names of pyarrow and pandas need not be imported: `pa.Table` under `if TYPE_CHECKING:` is understood. What can't be
     resolved otherwise counts as not annotated.
     """
-    known = getattr(function, "__globals__", {})
+    known = _globals_of(function)
     names = {name: value for name, value in _STAND_INS.items() if name not in known}
     try:
         return typing.get_type_hints(function, localns=names, include_extras=True)
@@ -80,12 +81,17 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
         return _hints_one_by_one(function, names)
 
 
+def _globals_of(owner: object) -> dict[str, Any]:
+    found = getattr(owner, "__globals__", None)
+    return found if found is not None else vars(sys.modules.get(getattr(owner, "__module__", ""), sys))
+
+
 def _hints_one_by_one(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         try:
-            found.update(typing.get_type_hints(alone, getattr(function, "__globals__", {}), names, include_extras=True))
+            found.update(typing.get_type_hints(alone, _globals_of(function), names, include_extras=True))
         except Exception:  # noqa: BLE001, PERF203 - as above
             found[name] = Any
     return found

@@ -118,7 +118,7 @@ class _Process:
             os.set_blocking(descriptor, False)
 
     def converse(self) -> bytes:
-        """Write the request, read the answer; return what came of it by the end of the process or of the answer."""
+        """Write the request and return the answer; empty if the process ended without one."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ, self._hear)
             selector.register(self._output, selectors.EVENT_READ, self._listen)
@@ -129,7 +129,7 @@ class _Process:
                 for key, _ in selector.select(0 if ended else _POLL_S):
                     if not key.data():
                         selector.unregister(key.fd)
-                if ended or self._answers not in selector.get_map():
+                if ended:
                     while self._hear() and not self._is_answered():
                         pass
                     break
@@ -137,7 +137,6 @@ class _Process:
 
     def end(self) -> int:
         """Kill the process and all that it started; return how it ended (negative: the signal)."""
-        ended = _has_ended(self._process, patience_s=0.2 if self._answers_closed() else 0.0)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         for _ in range(10):
@@ -153,10 +152,7 @@ class _Process:
                 break
         self._printed.finish()
         self._close()
-        return status if ended else -signal.SIGKILL
-
-    def _answers_closed(self) -> bool:
-        return not self._is_answered() and time.monotonic() < self._deadline and not self._context.cancelled
+        return status
 
     def _check(self) -> None:
         now = time.monotonic()
@@ -282,17 +278,8 @@ def _read(descriptor: int) -> bytes | None:
         return None
 
 
-def _has_ended(process: subprocess.Popen[bytes], *, patience_s: float = 0.0) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Say whether a process has ended, without reaping it: its id, and so its group's, stays its own."""
-    until = time.monotonic() + patience_s
-    while not _is_waitable(process):
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.001)
-    return True
-
-
-def _is_waitable(process: subprocess.Popen[bytes]) -> bool:
     if not hasattr(os, "waitid"):
         return process.poll() is not None
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -303,18 +290,20 @@ class _Seen(NamedTuple):
     parent: int
     session: int
     began: int
+    is_alive: bool
 
 
 def _members(leader: int, home: str) -> list[int]:
-    """Return the processes that `leader` started: by session, by descent, and by the home in their environment."""
+    """Return the processes that `leader` started: by session, by descent, by the home they have or work in."""
     seen = {found.pid: found for found in map(_seen, _process_ids()) if found is not None}
-    began = seen[leader].began if leader in seen else 0
-    mark = b"HOME=" + os.fsencode(home)
+    if leader not in seen:
+        return []
+    began, mark = seen[leader].began, b"HOME=" + os.fsencode(home)
     found: set[int] = {leader}
-    for process in sorted(seen.values(), key=lambda process: process.began):
-        if process.pid == leader or process.began < began:
+    for process in sorted(seen.values(), key=lambda process: (process.began, process.pid)):
+        if process.pid == leader or process.began < began or not process.is_alive:
             continue
-        if process.session == leader or process.parent in found or _bears(process.pid, mark):
+        if process.session == leader or process.parent in found or _bears(process.pid, mark, home):
             found.add(process.pid)
     return sorted(found - {leader})
 
@@ -332,13 +321,13 @@ def _seen(pid: int) -> _Seen | None:
             fields = stat.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    is_leader_or_alive = fields[0] not in {b"Z", b"X"}
-    return _Seen(pid, int(fields[1]), int(fields[3]), int(fields[19])) if is_leader_or_alive else None
+    return _Seen(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0] not in {b"Z", b"X"})
 
 
-def _bears(pid: int, mark: bytes) -> bool:
+def _bears(pid: int, mark: bytes, home: str) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123 - as above
-            return mark in environ.read(65_536).split(b"\0")
+            marked = mark in environ.read(65_536).split(b"\0")
+        return marked or os.readlink(f"/proc/{pid}/cwd").startswith(home)  # noqa: PTH115 - as above
     except OSError:
         return False

@@ -69,10 +69,10 @@ def main(request_fd: int, answer_fd: int) -> None:
     """Serve one request and end the process, whatever the code started or left behind."""
     process = os.getpid()
     for descriptor in (request_fd, answer_fd):
-        os.set_inheritable(descriptor, False)
-    with_reader = getattr(sys.stdout, "reconfigure", None)
-    if with_reader is not None:
-        with_reader(line_buffering=True)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes it by position only
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
     try:
         answer = _answer(request_fd)
     except MemoryError:

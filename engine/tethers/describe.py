@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar, cast, get_origin, get_type_hints, is_typeddict, overload
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_origin, is_typeddict, overload
 
 from engine.domain.values import Port, Schema
 from engine.errors import TetherUndescribed, TreadleError
@@ -237,7 +237,7 @@ def _outputs(annotation: Any, names: tuple[str, ...] | None) -> tuple[tuple[Port
     if annotation is None or annotation is type(None):
         return (), False
     if annotation is not Chart and (is_typeddict(annotation) or _is_named_tuple(annotation)):
-        fields = get_type_hints(annotation, include_extras=True)
+        fields = hints_of(annotation)
         return tuple(Port(name=name, schema=_output_schema(kind)) for name, kind in fields.items()), True
     return (Port(name="result", schema=_output_schema(annotation)),), False
 

@@ -83,8 +83,7 @@ def is_expression(value: Json) -> bool:
 
 def edit_of(node: str, field: Field, value: Json) -> Configure:
     """Return the edit that sets a field; its default, and nothing at all, take the value out."""
-    gone = value is None or (value == field.default and not isinstance(value, bool | int | float))
-    gone = gone or (isinstance(value, bool | int | float) and value is field.default)
+    gone = value is None or (type(value) is type(field.default) and value == field.default)
     change = Change(path=field.path, remove=True) if gone else Change(path=field.path, value=value)
     return Configure(id=node, changes=(change,))
 

@@ -131,7 +131,8 @@ def _dependency_ends(survey: Survey, key: str, edge: Dependency) -> Iterator[Fin
     for end in (edge.source, edge.target):
         node = survey.nodes.get(end)
         if node is None:
-            message = f"A dependency joins {survey.name(edge.source)} and {survey.name(edge.target)}, but {end!r} is not there."
+            ends = f"{survey.name(edge.source)} and {survey.name(edge.target)}"
+            message = f"A dependency joins {ends}, but {end!r} is not there."
             yield finding("structure.dangling-dependency", key, message, "Take the dependency out.", field=end)
         elif isinstance(node, ActionFields):
             message = f"A dependency joins {survey.name(end)}, which is an action; dependencies join containers."

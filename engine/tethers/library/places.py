@@ -1,0 +1,67 @@
+"""Where the files of the library's tethers are: in the current folder first, then below the configured roots."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from engine.errors import TetherFailed
+
+_roots: tuple[Path, ...] = ()
+
+
+def use_roots(roots: Iterable[str | os.PathLike[str]]) -> None:
+    """Set the folders in which relative paths are looked for after the current one."""
+    global _roots  # noqa: PLW0603 - one process has one set of folders, set when the registry is made
+    _roots = tuple(Path(root) for root in roots)
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return the file or folder to read; raise `TetherFailed` naming where it was looked for if it is nowhere."""
+    named = _named(path)
+    candidates = [named] if named.is_absolute() else [named, *(root / named for root in _roots)]
+    found = next((candidate for candidate in candidates if candidate.exists()), None)
+    if found is None:
+        looked = ", ".join(str(candidate.absolute().parent) for candidate in candidates)
+        reason = f"There is no file {path} (looked in {looked}). Check the path."
+        raise TetherFailed(kind="File missing", reason=reason)
+    return found
+
+
+def resolve_file(path: str | os.PathLike[str]) -> Path:
+    """Return the file to read; raise `TetherFailed` if it is nowhere or a folder."""
+    found = resolve(path)
+    if found.is_dir():
+        reason = f"{path} is a folder, not a file. Give the path of a file, or list the folder with files.list_files."
+        raise TetherFailed(kind="Not a file", reason=reason)
+    return found
+
+
+def replace(path: str | os.PathLike[str], write: Callable[[Path], object]) -> str:
+    """Let `write` fill a temporary file beside `path`, then put it in place at once; return the path as text.
+
+    A reader sees the old file or the new one, never half of it. Folders that are missing are made.
+    """
+    target = _named(path)
+    if target.is_dir():
+        raise TetherFailed(kind="Not a file", reason=f"{path} is a folder. Give the path of a file to write.")
+    draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(draft)
+        draft.replace(target)
+    except OSError as error:
+        reason = f"{path} can't be written: {error.strerror or error}. Choose another place, or mend its permissions."
+        raise TetherFailed(kind="Not written", reason=reason) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return str(target)
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    if not text.strip() or "\x00" in text:
+        raise TetherFailed(kind="File missing", reason="The path is empty. Give the path of a file.")
+    return Path(text).expanduser()
