@@ -11,6 +11,7 @@ limited and killed, and so that it finds no secrets in its environment and no st
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import struct
@@ -161,8 +162,7 @@ def _decoded(media_type: str, data: memoryview, kind: str) -> Any:
         return bytes(data).decode()
     if media_type != ARROW:
         return bytes(data)
-    import pyarrow as pa
-
+    pa: Any = importlib.import_module("pyarrow")
     table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
     if kind == "rows":
         return table.to_pylist()
@@ -172,8 +172,8 @@ def _decoded(media_type: str, data: memoryview, kind: str) -> Any:
 def _sent(value: Any, memory_bytes: int) -> list[tuple[str, bytes]]:
     """Return the frames of an answer: one value, or one for each field of an object."""
     try:
-        whole = not isinstance(value, dict) or not all(isinstance(name, str) for name in value)
-        fields = {"": value} if whole else value
+        whole = not isinstance(value, dict) or not all(type(name) is str for name in value)
+        fields: dict[str, Any] = {"": value} if whole else value
         frames = [_encoded(field, name or "result") for name, field in fields.items()]
         size = sum(len(data) for _, data in frames)
         if size > OUTPUT_LIMIT_BYTES:
@@ -216,14 +216,13 @@ def _encoded(value: Any, port: str) -> tuple[str, bytes]:
         raise Unfit(f"{kind} ({_told(error)})" if isinstance(value, dict | list | tuple) else kind, port) from None
 
 
-def _is_table(value: Any) -> bool:
-    kind = type(value)
+def _is_table(value: object) -> bool:
+    kind: type[object] = type(value)
     return (kind.__name__, kind.__module__.partition(".")[0]) in {("Table", "pyarrow"), ("DataFrame", "pandas")}
 
 
 def _table(value: Any) -> bytes:
-    import pyarrow as pa
-
+    pa: Any = importlib.import_module("pyarrow")
     table = value if isinstance(value, pa.Table) else pa.Table.from_pandas(value, preserve_index=False)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -237,7 +236,7 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if type(value).__name__ == "Decimal":
         return float(value)
-    if isinstance(value, set | frozenset):
+    if type(value) in {set, frozenset}:
         return sorted(value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):

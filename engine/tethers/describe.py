@@ -192,7 +192,7 @@ def _port(found: Parameter, docs: Docs) -> Port:
     if found.default is not REQUIRED and _is_json(found.default):
         schema["default"] = found.default
     if found.kind.hints:
-        schema["x-widget"] = dict(found.kind.hints)
+        schema["x-widget"] = found.kind.hints.get("x-widget", dict(found.kind.hints))
     return Port(
         name=found.name,
         schema=schema,
@@ -213,7 +213,7 @@ def _settings(parameters: Sequence[Parameter], docs: Docs) -> Schema:
         if found.default is not REQUIRED and _is_json(found.default):
             schema["default"] = list(found.default) if isinstance(found.default, tuple) else found.default
         if found.kind.hints:
-            schema["x-widget"] = dict(found.kind.hints)
+            schema["x-widget"] = found.kind.hints.get("x-widget", dict(found.kind.hints))
         properties[found.name] = schema
     required = [found.name for found in parameters if found.role == "setting" and found.default is REQUIRED]
     open_ended = any(found.role == "rest" for found in parameters)

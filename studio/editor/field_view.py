@@ -73,7 +73,6 @@ class FieldView:
         self._fx = pn.widgets.Button(
             label="fx", color="light", margin=0, css_classes=["tr-ghost", *(["on"] if self._as_expression else [])],
             stylesheets=[_FX_CSS], disabled=self._disabled,
-            description=None,
         )  # fmt: skip
         self._fx.on_click(lambda _: self._switch())
         label = html(Markup('<div class="field-label">{}</div>').format(self.field.label), stylesheets=[FORM_CSS], sizing_mode="stretch_width")

@@ -131,8 +131,10 @@ def _ports(survey: Survey, key: str, action: Tether, spec: TetherFacts) -> Itera
     taken = {port.name: port.port_schema for port in spec.inputs}
     given = {port.name: port.port_schema for port in spec.outputs}
     mapped = set(action.output_mapping)
+    node_defined = spec.settings.get("additionalProperties") is True
     for port in action.inputs:
-        reason = _why_changed(port, taken, "input") or None
+        own = node_defined and port.name not in taken
+        reason = None if own else _why_changed(port, taken, "input")
         if reason:
             yield _changed(survey, key, port.name, reason)
     for port in action.outputs:
