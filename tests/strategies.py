@@ -1,7 +1,13 @@
-"""Hypothesis strategies: JSON, schemas, nodes, models that edits can make, models that make no sense, and edits."""
+"""Hypothesis strategies: JSON, schemas, models that edits can make, models that make no sense, and edits.
+
+JSON and schemas are drawn piece by piece. Models and edits are drawn as a size and a seed: a hundred times quicker,
+so that the models are rich, and still smaller sizes are tried first when a law fails.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.domain.edits import (
@@ -25,16 +31,14 @@ from engine.domain.nodes import NODE, ActionFields, Node
 from engine.domain.values import Position
 from engine.errors import EditRefused
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 TABLE = {"type": "array", "items": {"type": "object"}, "format": "table"}
 PORTS = ("a", "b", "rows")
-IDS = tuple("nmopq")
-KINDS = ("ioNode", "stageNode", "tetherNode", "kbNode", "functionModelContainer", "agentNode")
+IDS = tuple("nopqrstuv")
+ACTIONS = ("tetherNode", "tetherNode", "tetherNode", "kbNode", "functionModelContainer", "agentNode")
 
 texts: SearchStrategy[str] = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
-names: SearchStrategy[str] = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
-model_names: SearchStrategy[str] = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=3, max_size=20)
 numbers: SearchStrategy[float] = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | st.integers() | numbers | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 json_values: SearchStrategy[Any] = st.recursive(
@@ -43,7 +47,6 @@ json_values: SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 json_objects = st.dictionaries(texts, json_values, max_size=3)
-positions = st.builds(Position, x=st.integers(-500, 500), y=st.floats(-500, 500))
 
 
 def schemas(*, wild: bool = False) -> SearchStrategy[dict[str, Any]]:
@@ -84,235 +87,254 @@ def _object_schema(properties: dict[str, Any], closed: bool) -> dict[str, Any]: 
     return {**schema, "additionalProperties": False} if closed else schema
 
 
-def ports(*, wild: bool = False) -> SearchStrategy[list[dict[str, Any]]]:
-    """Lists of ports in their JSON form."""
-    port = st.fixed_dictionaries(
-        {"name": st.sampled_from(PORTS), "schema": schemas(wild=wild)},
-        optional={"required": st.booleans(), "many": st.booleans()},
-    )
-    return st.lists(port, max_size=3, unique_by=None if wild else (lambda one: one["name"]))
+_seeds = st.integers(0, 2**64)
 
 
-def expressions() -> SearchStrategy[dict[str, str]]:
-    """CEL in its JSON form."""
-    return st.sampled_from([{"$cel": "true"}, {"$cel": "a > 1"}, {"$cel": "((("}])
+def models(*, steps: int = 24) -> SearchStrategy[FunctionModel]:
+    """Models that edits can make: every parent and end exists; they may be wrong in other ways."""
+    return st.builds(lambda size, seed: _Maker(seed).model(size), st.integers(0, steps), _seeds)
 
 
-@st.composite
-def node_json(draw: DrawFn, key: str, parent: str | None, *, wild: bool = False) -> dict[str, Any]:
-    """Draw the JSON form of a node: a container without `parent`, else an action in it."""
-    common = {
-        "description": texts,
-        "metadata": json_objects,
-        "visual": st.dictionaries(st.sampled_from(["frame", "width"]), json_values, max_size=2),
-        "tags": st.lists(names, max_size=2),
-        "status": st.sampled_from(["draft", "configured", "inactive"]),
-    }
-    fields: dict[str, Any] = {"id": key, "name": draw(names), "position": {"x": draw(st.integers(-9, 9)), "y": 0}}
-    if parent is None:
-        fields |= draw(_container(common, wild=wild))
-    else:
-        fields |= {"parent": parent, **draw(_action(common, wild=wild))}
-    return fields
+def batches(model: FunctionModel, *, steps: int = 4) -> SearchStrategy[tuple[Edit, ...]]:
+    """Batches of edits that apply to `model`."""
+    return st.builds(lambda size, seed: _Maker(seed).batch(model, size)[0], st.integers(1, steps), _seeds)
 
 
-def _container(common: dict[str, Any], *, wild: bool) -> SearchStrategy[dict[str, Any]]:
-    contract = st.builds(_object_schema, st.dictionaries(st.sampled_from(PORTS), schemas(wild=wild)), st.booleans())
-    if wild:
-        contract |= schemas(wild=True)
-    boundary = st.fixed_dictionaries(
-        {"kind": st.just("ioNode"), "boundary": st.sampled_from(["input", "output", "input-output"])},
-        optional={**common, "input_contract": contract, "output_contract": contract},
-    )
-    stage = st.fixed_dictionaries(
-        {"kind": st.just("stageNode")},
-        optional={
-            **common,
-            "mode": st.sampled_from(["sequential", "parallel", "conditional"]),
-            "stage": st.sampled_from(["process", "gateway"]),
-            "on_failure": st.sampled_from(["fail", "compensate"]),
-            "completion": expressions(),
-        },
-    )
-    return boundary | stage
+def edits(model: FunctionModel) -> SearchStrategy[Edit]:
+    """Edits that could apply to `model`; some are refused because of their values."""
+    return st.builds(lambda seed: _Maker(seed).edit(model), _seeds)
 
 
-def _action(common: dict[str, Any], *, wild: bool) -> SearchStrategy[dict[str, Any]]:
-    optional: dict[str, SearchStrategy[Any]] = {
-        **common,
-        "inputs": ports(wild=wild),
-        "outputs": ports(wild=wild),
-        "order": st.integers(0, 4),
-        "parameters": st.dictionaries(st.sampled_from(PORTS) | texts, json_values | expressions(), max_size=2),
-        "condition": expressions(),
-        "retry": st.fixed_dictionaries({"max_attempts": st.integers(1, 10)}),
-        "timeout_s": st.floats(0.1, 100),
-        "for_each": st.sampled_from(PORTS),
-        "compensation": st.sampled_from(IDS),
-        "fallback": st.sampled_from([{"use": "cached"}, {"use": "constant", "constant": 1}])
-        | st.builds(lambda key: {"use": "action", "action": key}, st.sampled_from(IDS)),
-    }
-    if not wild:
-        del optional["compensation"], optional["fallback"]
-    mapping = st.dictionaries(st.sampled_from(PORTS), expressions(), max_size=2)
-    tether = st.fixed_dictionaries(
-        {"kind": st.just("tetherNode"), "reference": st.sampled_from(["files.read", "files.reed", "x"])},
-        optional={**optional, "headers": st.dictionaries(names, texts, max_size=2), "output_mapping": mapping},
-    )
-    knowledge = st.fixed_dictionaries({"kind": st.just("kbNode"), "reference": st.just("k")}, optional=optional)
-    agent = st.fixed_dictionaries({"kind": st.just("agentNode"), "agent": st.just("helper")}, optional=optional)
-    nested = st.fixed_dictionaries(
-        {"kind": st.just("functionModelContainer"), "reference": st.sampled_from(["m", "child", "nowhere"])},
-        optional={**optional, "version": st.sampled_from(["1.0.0", "2.1.0"]), "context_mapping": mapping},
-    )
-    return tether | tether | knowledge | agent | nested
+def wild_models() -> SearchStrategy[FunctionModel]:
+    """Models of which nothing need make sense: everything may dangle or contradict."""
+    return st.builds(lambda size, seed: _Maker(seed, wild=True).wild_model(size), st.integers(0, 9), _seeds)
 
 
-@st.composite
-def models(draw: DrawFn, *, steps: int = 8) -> FunctionModel:
-    """Draw a model that edits can make: every parent and end exists, references may be wrong in other ways."""
-    model = blank("m", draw(model_names))
-    for _ in range(draw(st.integers(0, steps))):
-        model = _tried(model, draw(edits(model)))
-    return model
+class _Maker:
+    """Makes models and edits from a seed."""
 
+    def __init__(self, seed: int, *, wild: bool = False) -> None:
+        self.random = random.Random(seed)
+        self.wild = wild
 
-@st.composite
-def batches(draw: DrawFn, model: FunctionModel, *, steps: int = 4) -> tuple[Edit, ...]:
-    """Draw a batch of edits that applies to `model`."""
-    batch: list[Edit] = []
-    for _ in range(draw(st.integers(1, steps))):
-        edit = draw(edits(model))
-        after = _tried(model, edit)
-        if after is not model:
-            batch.append(edit)
-            model = after
-    return tuple(batch)
+    def model(self, size: int) -> FunctionModel:
+        return self.batch(blank("m", self.name() + "abc"), size)[1]
 
+    def batch(self, model: FunctionModel, size: int) -> tuple[tuple[Edit, ...], FunctionModel]:
+        made: list[Edit] = []
+        for _ in range(size * 3):
+            edit = self.edit(model)
+            try:
+                model = apply(model, (edit,))
+            except EditRefused:
+                continue
+            made.append(edit)
+            if len(made) >= size:
+                break
+        return tuple(made), model
 
-@st.composite
-def edits(draw: DrawFn, model: FunctionModel) -> Edit:
-    """Draw an edit that could apply to `model`; some are refused because of their values."""
-    containers = sorted(node.id for node in model.containers())
-    actions = sorted(node.id for node in model.actions())
-    makers: list[SearchStrategy[Any]] = [_additions(model, containers), st.builds(_describe, _model_changes())]
-    if model.nodes:
-        some = st.sampled_from(sorted(model.nodes))
-        makers += [
-            st.builds(RemoveNode, id=some),
-            st.builds(lambda key, to: Move(id=key, to=to), some, positions),
-            some.flatmap(lambda key: st.builds(lambda changes: _configure(key, changes), _changes(model.nodes[key]))),
+    def edit(self, model: FunctionModel) -> Edit:
+        makers: list[Callable[[FunctionModel], Edit]] = [self.addition, self.description]
+        if len(model.nodes) < len(IDS) - 2:
+            makers += [self.addition] * 4
+        if model.nodes:
+            makers += [self.configuration, self.configuration, self.movement, self.removal]
+        if any(model.containers()):
+            makers.append(self.dependency)
+        if any(model.actions()):
+            makers += [self.connection] * 4
+            makers.append(self.reparenting)
+        if model.wires:
+            makers.append(lambda model: Disconnect(id=self.one(sorted(model.wires))))
+        if model.dependencies:
+            makers.append(lambda model: Undepend(id=self.one(sorted(model.dependencies))))
+        return self.one(makers)(model)
+
+    def addition(self, model: FunctionModel) -> Edit:
+        free = [key for key in IDS if key not in model.nodes] or ["z"]
+        containers = sorted(node.id for node in model.containers())
+        parent = self.one(containers) if containers and self.chance(0.75) else None
+        return AddNode(node=NODE.validate_python(self.node(self.one(free), parent)))
+
+    def description(self, model: FunctionModel) -> Edit:
+        del model
+        values = {"name": self.name() + "abc", "description": self.text(), "tags": [self.name()]}
+        return Describe(changes=tuple(Change(path=(key,), value=values[key]) for key in self.some(sorted(values))))
+
+    def configuration(self, model: FunctionModel) -> Edit:
+        key = self.one(sorted(model.nodes))
+        values = self.values_to_set(model.nodes[key])
+        changes = [
+            Change(path=path, remove=True) if self.chance(0.2) and path != ("name",) else Change(path=path, value=value)
+            for path, value in self.some(list(values.items()))
         ]
-    if actions:
-        makers += [
-            st.builds(Reparent, id=st.sampled_from(actions), parent=st.sampled_from(containers), to=positions),
-            _connections(model),
-        ]
-    if containers:
-        ends = {"source": st.sampled_from(containers), "target": st.sampled_from(containers)}
-        makers.append(st.builds(Depend, dependency=st.builds(Dependency, id=st.sampled_from(["d", "e", "f"]), **ends)))
-    if model.wires:
-        makers.append(st.builds(Disconnect, id=st.sampled_from(sorted(model.wires))))
-    if model.dependencies:
-        makers.append(st.builds(Undepend, id=st.sampled_from(sorted(model.dependencies))))
-    return draw(st.one_of(makers))
+        return Configure(id=key, changes=tuple(changes))
 
-
-def _additions(model: FunctionModel, containers: list[str]) -> SearchStrategy[Edit]:
-    free = st.sampled_from([key for key in (*IDS, "r", "s", "t", "u") if key not in model.nodes] or ["v"])
-    parents = st.none() if not containers else st.none() | st.sampled_from(containers) | st.sampled_from(containers)
-    drawn = st.tuples(free, parents).flatmap(lambda pair: node_json(*pair))
-    return st.builds(lambda fields: AddNode(node=NODE.validate_python(fields)), drawn)
-
-
-def _connections(model: FunctionModel) -> SearchStrategy[Edit]:
-    ends = st.sampled_from(sorted(model.nodes))
-    return st.builds(
-        lambda key, source, one, target, other: Connect(
-            wire=Wire(id=key, source=source, source_port=one, target=target, target_port=other)
-        ),
-        st.sampled_from(["w", "x", "y", "z"]),
-        ends,
-        st.sampled_from(PORTS),
-        ends,
-        st.sampled_from(PORTS),
-    )
-
-
-def _changes(node: Node) -> SearchStrategy[list[Change]]:
-    paths: dict[tuple[str, ...], SearchStrategy[Any]] = {
-        ("name",): names,
-        ("description",): texts,
-        ("metadata", "k"): json_values,
-        ("metadata", "k", "deep"): json_values,
-        ("metadata",): json_objects,
-        ("visual", "frame"): st.booleans(),
-        ("tags",): st.lists(names, max_size=2),
-    }
-    if isinstance(node, ActionFields):
-        paths |= {
-            ("order",): st.integers(0, 3),
-            ("inputs",): ports(),
-            ("parameters", "a"): json_values,
-            ("parameters",): json_objects,
-            ("retry", "max_attempts"): st.integers(0, 11),
-            ("priority",): st.integers(1, 10),
+    def values_to_set(self, node: Node) -> dict[tuple[str, ...], Any]:
+        values: dict[tuple[str, ...], Any] = {
+            ("name",): self.name(),
+            ("description",): self.text(),
+            ("metadata", "k"): self.json(),
+            ("metadata", "k", "deep"): self.json(),
+            ("metadata",): {"l": self.json()},
+            ("visual", "frame"): self.chance(0.5),
         }
-    one = st.sampled_from(sorted(paths)).flatmap(
-        lambda path: st.builds(Change, path=st.just(path), value=paths[path])
-        | st.builds(Change, path=st.just(path), remove=st.just(path != ("name",)))
-    )
-    return st.lists(one, min_size=1, max_size=3)
+        if isinstance(node, ActionFields):
+            values |= {
+                ("order",): self.random.randint(0, 3),
+                ("inputs",): self.ports(),
+                ("parameters", "a"): self.json(),
+                ("parameters",): {"b": self.json()},
+                ("retry", "max_attempts"): self.random.randint(0, 11),
+                ("priority",): self.random.randint(1, 10),
+            }
+        return values
 
+    def movement(self, model: FunctionModel) -> Edit:
+        return Move(id=self.one(sorted(model.nodes)), to=self.place())
 
-def _model_changes() -> SearchStrategy[list[Change]]:
-    name = st.builds(Change, path=st.just(("name",)), value=model_names)
-    text = st.builds(Change, path=st.just(("description",)), value=texts)
-    tags = st.builds(Change, path=st.just(("tags",)), value=st.lists(names, max_size=2))
-    return st.lists(name | text | tags, min_size=1, max_size=2)
+    def removal(self, model: FunctionModel) -> Edit:
+        return RemoveNode(id=self.one(sorted(model.nodes)))
 
+    def reparenting(self, model: FunctionModel) -> Edit:
+        containers = sorted(node.id for node in model.containers())
+        actions = sorted(node.id for node in model.actions())
+        return Reparent(id=self.one(actions), parent=self.one(containers), to=self.place())
 
-def _configure(key: str, changes: list[Change]) -> Configure:
-    return Configure(id=key, changes=tuple(changes))
+    def dependency(self, model: FunctionModel) -> Edit:
+        containers = sorted(node.id for node in model.containers())
+        return Depend(dependency=self.order(self.one(["d", "e", "f"]), containers))
 
+    def order(self, key: str, ends: Sequence[str]) -> Dependency:
+        necessity = self.one(["required", "optional", "conditional"])
+        return Dependency(id=key, source=self.one(ends), target=self.one(ends), necessity=necessity)
 
-def _describe(changes: list[Change]) -> Describe:
-    return Describe(changes=tuple(changes))
+    def connection(self, model: FunctionModel) -> Edit:
+        return Connect(wire=self.wire(self.one(["w", "x", "y", "z"]), sorted(model.nodes)))
 
-
-def _tried(model: FunctionModel, edit: Edit) -> FunctionModel:
-    try:
-        return apply(model, (edit,))
-    except EditRefused:
-        return model
-
-
-@st.composite
-def wild_models(draw: DrawFn) -> FunctionModel:
-    """Draw a model that still is one, but of which nothing need make sense: everything may dangle or contradict."""
-    keys = st.sampled_from([*IDS, "gone"])
-    nodes: dict[str, Any] = {}
-    for key in draw(st.sets(st.sampled_from(IDS))):
-        parent = draw(st.none() | keys)
-        nodes[key] = draw(node_json(key, parent, wild=True))
-    port = st.sampled_from([*PORTS, "gone"])
-    wires = draw(
-        st.lists(st.builds(Wire, id=names, source=keys, source_port=port, target=keys, target_port=port), max_size=6)
-    )
-    dependencies = draw(
-        st.lists(
-            st.builds(
-                Dependency, id=names, source=keys, target=keys, necessity=st.sampled_from(["required", "conditional"])
-            ),
-            max_size=4,
+    def wire(self, key: str, ends: Sequence[str]) -> Wire:
+        return Wire(
+            id=key,
+            source=self.one(ends),
+            source_port=self.one(PORTS),
+            target=self.one(ends),
+            target_port=self.one(PORTS),
         )
-    )
-    return FunctionModel.model_validate(
-        {
-            "id": "m",
-            "name": draw(model_names),
-            "nodes": nodes,
-            "wires": {wire.id: wire for wire in wires},
-            "dependencies": {edge.id: edge for edge in dependencies},
+
+    def wild_model(self, size: int) -> FunctionModel:
+        keys = [*IDS[:size], "gone"]
+        nodes = {key: self.node(key, self.one([*keys, *keys, None])) for key in IDS[:size]}
+        wires = [self.wire(f"w{place}", keys) for place in range(self.random.randint(0, 2 * size))]
+        edges = [self.order(f"d{place}", keys) for place in range(self.random.randint(0, size // 2))]
+        return FunctionModel.model_validate(
+            {
+                "id": "m",
+                "name": "wild",
+                "nodes": nodes,
+                "wires": {wire.id: wire for wire in wires},
+                "dependencies": {edge.id: edge for edge in edges},
+            }
+        )
+
+    def node(self, key: str, parent: str | None) -> dict[str, Any]:
+        """Make the JSON form of a node: a container without `parent`, else an action in it."""
+        common = {
+            "description": self.text(),
+            "metadata": {self.text(): self.json()},
+            "visual": {"frame": self.chance(0.5)},
+            "tags": [self.name()],
+            "status": self.one(["draft", "configured", "inactive"]),
         }
-    )
+        fields: dict[str, Any] = {"id": key, "name": self.name(), "position": {"x": self.random.randint(-9, 9)}}
+        if parent is not None:
+            return {**fields, "parent": parent, **self.action(common)}
+        if self.chance(0.5):
+            contracts = {"input_contract": self.contract(), "output_contract": self.contract()}
+            rules = {"rules": [{"expression": self.cel(), "message": "no"}]}
+            side = self.one(["input", "output", "input-output"])
+            return {**fields, "kind": "ioNode", "boundary": side, **self.part({**common, **contracts, **rules})}
+        optional = {
+            **common,
+            "mode": self.one(["sequential", "parallel", "conditional"]),
+            "stage": self.one(["process", "gateway"]),
+            "on_failure": self.one(["fail", "compensate"]),
+            "completion": self.cel(),
+        }
+        return {**fields, "kind": "stageNode", **self.part(optional)}
+
+    def action(self, common: dict[str, Any]) -> dict[str, Any]:
+        kind = self.one(ACTIONS)
+        fields: dict[str, Any] = {"kind": kind, "inputs": self.ports(), "outputs": self.ports()}
+        optional: dict[str, Any] = {
+            **common,
+            "order": self.random.randint(0, 4),
+            "parameters": {self.one(PORTS): self.one([self.json(), self.cel()])},
+            "condition": self.cel(),
+            "retry": {"max_attempts": self.random.randint(1, 10)},
+            "timeout_s": self.random.random() + 0.1,
+            "for_each": self.one(PORTS),
+            "mode": self.one(["sequential", "conditional"]),
+        }
+        if self.wild or self.chance(0.2):
+            optional["compensation"] = self.one(IDS)
+            optional["fallback"] = self.one([{"use": "cached"}, {"use": "action", "action": self.one(IDS)}])
+        mapping = {self.one(PORTS): self.cel()}
+        if kind == "tetherNode":
+            fields["reference"] = self.one(["files.read", "files.reed", "x"])
+            optional |= {"headers": {self.name(): self.text()}, "output_mapping": mapping}
+        elif kind == "functionModelContainer":
+            fields["reference"] = self.one(["m", "child", "nowhere"])
+            optional |= {"version": self.one(["1.0.0", "2.1.0"]), "context_mapping": mapping}
+        else:
+            fields |= {"reference": "k"} if kind == "kbNode" else {"agent": "helper"}
+        return {**fields, **self.part(optional)}
+
+    def ports(self) -> list[dict[str, Any]]:
+        found = [self.one(PORTS) for _ in range(self.random.randint(0, 3))]
+        named = found if self.wild else sorted(set(found))
+        return [
+            {"name": name, "schema": self.schema(), "required": self.chance(0.7), "many": self.chance(0.2)}
+            for name in named
+        ]
+
+    def contract(self) -> Any:
+        if self.wild and self.chance(0.3):
+            return {self.one(["type", "properties", "required", "items", "enum", "anyOf", "$ref"]): self.json()}
+        return _object_schema({name: self.schema() for name in self.some(PORTS)}, self.chance(0.3))
+
+    def schema(self) -> dict[str, Any]:
+        if self.wild and self.chance(0.1):
+            return {self.one(["type", "items", "enum", "anyOf", "minimum", "pattern"]): self.json()}
+        kind = self.one([{}, {"type": "string"}, {"type": "integer"}, {"enum": ["x", 1]}, TABLE, {"type": "object"}])
+        return {"type": "array", "items": kind} if self.chance(0.2) else dict(kind)
+
+    def json(self) -> Any:
+        plain = [None, True, 1, 0, 1.5, -3, "text", "", "ä😀", [], {}, 10**21, 1e300, 2**53]
+        if self.chance(0.3):
+            return {self.text(): self.json(), "k": self.one(plain)}
+        return [self.json()] if self.chance(0.2) else self.one(plain)
+
+    def cel(self) -> dict[str, str]:
+        return {"$cel": self.one(["true", "a > 1", "((("])}
+
+    def name(self) -> str:
+        return self.one(["Clean rows", "Read", "x", "Größe 2", "A/B"])
+
+    def text(self) -> str:
+        return self.one(["", "some words", "line\nline", "é", "k"])
+
+    def place(self) -> Position:
+        return Position(x=self.random.randint(-500, 500), y=self.random.random() * 100)
+
+    def part(self, optional: dict[str, Any]) -> dict[str, Any]:
+        """Leave most fields out."""
+        return {key: value for key, value in optional.items() if self.chance(0.3)}
+
+    def some(self, items: Sequence[Any]) -> list[Any]:
+        return self.random.sample(items, k=self.random.randint(1, min(3, len(items))))
+
+    def one(self, items: Sequence[Any]) -> Any:
+        return self.random.choice(items)
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share

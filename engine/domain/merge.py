@@ -339,8 +339,8 @@ class _Merging:
     def _conflict(self, node: str | None, field: str, base: Json, ours: Json, theirs: Json) -> None:
         name = self.base.name
         if node is not None:
-            sides = (self.base, self.ours, self.theirs)
-            name = next((side.nodes[node].name for side in sides if node in side.nodes), node)
+            called = [side.nodes[node].name for side in (self.ours, self.theirs) if node in side.nodes]
+            name = self.base.nodes[node].name if node in self.base.nodes else min(called, default=node)
         conflict = Conflict(node, name, field, base, ours, theirs)
         if conflict not in self.conflicts:
             self.conflicts.append(conflict)

@@ -324,7 +324,8 @@ class Attempts:
         """Record a failed attempt; try again by policy, or give the step up."""
         policy = job.work.node.retry
         final = final or self._loop.stopping or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
-        cancelled = isinstance(error, StepCancelled)
+        told = self._loop.cancelling and job.context is not None and job.context.is_cancelled
+        cancelled = told or isinstance(error, StepCancelled)
         job.generation += 1
         if not cancelled:
             logs = job.context.lines if job.context is not None else ()

@@ -115,6 +115,11 @@ class LocalRun:
         """True once nothing new may start: the run was cancelled or has failed."""
         return self._cancelled or self._root.error is not None
 
+    @property
+    def cancelling(self) -> bool:
+        """True once the run was cancelled or suspended: what a step told to stop raises then is no failure."""
+        return self._cancelled
+
     def wake(self, frame: Frame) -> None:
         """See soon what may start in a frame."""
         self._dirty.append(frame)

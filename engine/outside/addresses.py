@@ -90,6 +90,6 @@ def _plain(address: _Address) -> _Address:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
-        if address in _NAT64 or int(address) >> 32 == 0 and int(address) > 1:
+        if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
             return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address

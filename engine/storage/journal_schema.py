@@ -13,11 +13,15 @@ BUSY_S = 30.0
 
 _APPLICATION_ID = 0x54524A4C
 """'TRJL' in SQLite's header: this is a journal of ours and no other program's database."""
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""What the driver raises for a damaged file: names of tables that are no UTF-8 come as they are."""
 _MAGIC = b"SQLite format 3\x00"
 
 # No index but the keys: there are only as many runs as are under way, and an index is one more thing to be damaged.
 _SCHEMA = (
-    "CREATE TABLE runs (number INTEGER PRIMARY KEY, run TEXT NOT NULL, records INTEGER NOT NULL, crc INTEGER NOT NULL)",
+    """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY, run TEXT NOT NULL, name_crc INTEGER NOT NULL, records INTEGER NOT NULL,
+        crc INTEGER NOT NULL)""",
     """CREATE TABLE records (
         run INTEGER NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL,
         attempt INTEGER NOT NULL, ts_us INTEGER NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL,
@@ -37,7 +41,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         _prepare(connection, path)
-    except (sqlite3.Error, JournalBroken) as error:
+    except (*DAMAGE, JournalBroken) as error:
         if connection is not None:
             connection.close()
         reason = error.facts["reason"] if isinstance(error, JournalBroken) else str(error)

@@ -19,19 +19,19 @@ from zlib import crc32
 
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
-from engine.storage.journal_schema import open_connection
+from engine.storage.journal_schema import DAMAGE, open_connection
 from engine.storage.process import Owner, is_alive, this_process
 
 _BATCH_RECORDS = 20_000
 """At most this many records in one transaction, so that a waiting step is not kept for seconds."""
 
 _RUNS = "SELECT number, records, crc FROM runs WHERE run = ?"
-_NEW_RUN = (
-    "INSERT INTO runs (number, run, records, crc) VALUES ((SELECT ifnull(max(number), 0) + 1 FROM runs), ?, 0, 0)"
-)
+_NEW_RUN = """INSERT INTO runs (number, run, name_crc, records, crc)
+    VALUES ((SELECT ifnull(max(number), 0) + 1 FROM runs), ?, ?, 0, 0)"""
 _COUNT = "UPDATE runs SET records = ?, crc = ? WHERE number = ?"
 _INSERT = "INSERT INTO records (run, position, kind, path, attempt, ts_us, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RECORDS = "SELECT position, kind, path, attempt, ts_us, body, crc FROM records WHERE run = ? ORDER BY position"
+_NAMES = "SELECT run, name_crc FROM runs ORDER BY number"
 _STRAY = "SELECT 1 FROM records WHERE run NOT IN (SELECT number FROM runs) LIMIT 1"
 _CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host) VALUES (?, ?, ?, ?)"
 
@@ -93,8 +93,7 @@ class SqliteJournal:
         with self._using() as connection:
             tail = _tail(connection, run)
             if tail is None:
-                if connection.execute(_STRAY).fetchone():
-                    raise self._broken(f"it holds records, but not those of run {run} by that name")
+                self._names(connection)
                 return []
             return self._checked(run, tail, connection.execute(_RECORDS, (tail.number,)))
 
@@ -102,9 +101,7 @@ class SqliteJournal:
         """Return the runs that have records, the first begun first."""
         self.sync(self._queued)
         with self._using() as connection:
-            if connection.execute(_STRAY).fetchone():
-                raise self._broken("it holds records of a run whose name is lost")
-            return [name for (name,) in connection.execute("SELECT run FROM runs ORDER BY number")]
+            return self._names(connection)
 
     def claim(self, run: str) -> bool:
         """Take a run for this process; False while another live process has it."""
@@ -165,6 +162,13 @@ class SqliteJournal:
             self._changed.notify_all()
         return None
 
+    def _names(self, connection: sqlite3.Connection) -> list[str]:
+        """Return the runs there are; `JournalBroken` if the name of one is lost: it would seem not to be there."""
+        found = connection.execute(_NAMES).fetchall()
+        if connection.execute(_STRAY).fetchone() or any(_name_crc(name) != stored for name, stored in found):
+            raise self._broken("it holds records of a run whose name is lost or damaged")
+        return [name for name, _ in found]
+
     def _checked(self, run: str, tail: _Tail, rows: Iterable[tuple[Any, ...]]) -> list[JournalRecord]:
         found: list[JournalRecord] = []
         crc, expected = 0, 0
@@ -185,7 +189,7 @@ class SqliteJournal:
         with self._database:
             try:
                 yield self._connection
-            except sqlite3.Error as error:
+            except DAMAGE as error:
                 raise self._broken(str(error)) from None
 
     def _broken(self, reason: str) -> JournalBroken:
@@ -212,7 +216,7 @@ def _insert(connection: sqlite3.Connection, batch: list[JournalRecord]) -> None:
     for run, records in by_run.items():
         tail = _tail(connection, run)
         if tail is None:
-            connection.execute(_NEW_RUN, (run,))
+            connection.execute(_NEW_RUN, (run, _name_crc(run)))
             tail = _tail(connection, run)
             assert tail is not None
         number, position, crc = tail
@@ -234,6 +238,10 @@ def _crc(record: Sequence[Any], position: int, previous: int) -> int:
     """Return the CRC-32 of a record's fields, its position and the CRC of the record before."""
     run, kind, path, attempt, ts_us, body = record
     return crc32(body, crc32(f"{run}\0{position}\0{kind}\0{path}\0{attempt}\0{ts_us}\0".encode(), previous))
+
+
+def _name_crc(run: object) -> int:
+    return crc32(str(run).encode())
 
 
 def _crc_of_row(run: str, position: int, fields: Sequence[Any], previous: int) -> int:

@@ -172,18 +172,22 @@ def _decoded(media_type: str, data: memoryview, kind: str) -> Any:
 def _sent(value: Any, memory_bytes: int) -> list[tuple[str, bytes]]:
     """Return the frames of an answer: one value, or one for each field of an object."""
     try:
-        whole = not isinstance(value, dict) or not all(type(name) is str for name in value)
-        fields: dict[str, Any] = {"": value} if whole else value
-        frames = [_encoded(field, name or "result") for name, field in fields.items()]
+        fields = _fields(value)
+        frames = [_encoded(field, name) for name, field in (fields or {"result": value}).items()]
         size = sum(len(data) for _, data in frames)
         if size > OUTPUT_LIMIT_BYTES:
             return [_failure(too_large(size))]
-        header = {"outcome": "done", "names": None if whole else list(fields)}
+        header = {"outcome": "done", "names": list(fields) if fields else None}
         return [(JSON, json.dumps(header).encode()), *frames]
     except Unfit as error:
         return [_header(outcome="unfit", kind=_cut(str(error.args[0])), port=_cut(str(error.args[1])))]
     except MemoryError as error:
         return [_failure_of(error, "", memory_bytes)]
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    named = type(value) is dict and value and all(type(name) is str for name in value)
+    return value if named else None
 
 
 def too_large(size: int) -> str:

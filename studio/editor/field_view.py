@@ -10,6 +10,7 @@ import panel as pn
 from markupsafe import Markup
 
 from engine.domain.canonical import Json
+from engine.domain.model import FunctionModel
 from engine.domain.nodes import Node
 from studio.editor.fields import CEL, Field, NotAValue, Section, is_expression, parsed, text_of, value_of
 from studio.theme import html
@@ -37,7 +38,7 @@ _FX_CSS = """
 class FieldView:
     """One field of one node. What can't be taken stays in the widget, with the reason below it."""
 
-    def __init__(self, field: Field, node: Node, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
+    def __init__(self, field: Field, node: Node | FunctionModel, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
         self.field = field
         self._apply, self._judge, self._disabled = apply, judge, disabled
         value = value_of(node, field)
@@ -52,7 +53,7 @@ class FieldView:
         head = self._head()
         self.view = pn.Column(*([head] if head is not None else []), self._place, self._note, margin=0, sizing_mode="stretch_width", styles={"gap": "3px"})
 
-    def refresh(self, node: Node) -> None:
+    def refresh(self, node: Node | FunctionModel) -> None:
         """Show what the node holds now, unless it is what was typed here."""
         value = value_of(node, self.field)
         if value == self._known and type(value) is type(self._known):
@@ -179,7 +180,7 @@ class FieldView:
 class FormView:
     """Sections of fields for one node; `refresh` keeps them up to date."""
 
-    def __init__(self, sections: tuple[Section, ...], node: Node, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
+    def __init__(self, sections: tuple[Section, ...], node: Node | FunctionModel, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
         self.sections = sections
         self.fields = [
             FieldView(field, node, apply, judge, disabled=disabled) for section in sections for field in section.fields
@@ -193,7 +194,7 @@ class FormView:
             parts += _lines([next(views) for _ in section.fields])
         self.parts = parts
 
-    def refresh(self, node: Node) -> None:
+    def refresh(self, node: Node | FunctionModel) -> None:
         """Show what the node holds now."""
         for field in self.fields:
             field.refresh(node)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from engine.domain.canonical import Json, loads
 from engine.domain.edits import Change, Configure
-from engine.domain.model import element_json
+from engine.domain.model import FunctionModel, element_json
 from engine.domain.nodes import Node
 from engine.errors import TreadleError
 
@@ -66,9 +66,12 @@ class Section:
     note: str = ""
 
 
-def value_of(node: Node, field: Field) -> Json:
-    """Return what a field holds, its default if nothing was set."""
-    place: Any = element_json(node)
+def value_of(subject: Node | FunctionModel, field: Field) -> Json:
+    """Return what a field of a node or of the model itself holds, its default if nothing was set."""
+    if isinstance(subject, FunctionModel):
+        plain = {"name": subject.name, "description": subject.description, "tags": list(subject.tags)}
+        return plain.get(field.key, field.default)
+    place: Any = element_json(subject)
     for key in field.path:
         if not isinstance(place, dict) or key not in place:
             return field.default

@@ -138,14 +138,27 @@ def _kind_of(schema: JsonObject, default: Json) -> Kind:
     named = schema.get("type")
     kinds = [one for one in (named if isinstance(named, list) else [named]) if one != "null"]
     only = kinds[0] if len(kinds) == 1 else None
+    if _is_word_list(schema):
+        return "tags"
     if only == "string":
-        shape = str(schema.get("format") or schema.get("contentMediaType") or "")
+        shape = str(schema.get("x-widget") or schema.get("format") or schema.get("contentMediaType") or "")
         if any(word in shape for word in _CODE):
             return "code"
         long = any(word in shape for word in _LONG_TEXT) or (isinstance(default, str) and "\n" in default)
         return "area" if long else "text"
     simple: dict[Any, Kind] = {"boolean": "switch", "integer": "integer", "number": "number"}
     return simple.get(only, "json")
+
+
+def _is_word_list(schema: JsonObject) -> bool:
+    """Return whether it is a list of words, which are quicker typed with commas than as JSON."""
+    parts = schema.get("anyOf") if isinstance(schema.get("anyOf"), list) else [schema]
+    lists = [part for part in parts if isinstance(part, dict) and part.get("type") == "array"]  # type: ignore[union-attr]
+    items = lists[0].get("items") if len(lists) == 1 else None
+    others = [part for part in parts if part not in lists and isinstance(part, dict) and part.get("type") != "string"]  # type: ignore[union-attr]
+    default = schema.get("default")
+    odd = isinstance(default, list) and "" in default
+    return isinstance(items, dict) and items.get("type") == "string" and not others and not odd
 
 
 def _word(value: Json) -> str:

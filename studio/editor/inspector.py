@@ -23,6 +23,7 @@ from studio.editor.forms import notes_form, policy_form, settings_form
 from studio.editor.parts import TabBar
 from studio.editor.sentences import sentence
 from studio.editor.state import EditorState
+from studio.editor.templates import has_free_ports
 from studio.theme import button, html, icon, icon_names, pill
 
 WIDTH = 308
@@ -38,7 +39,7 @@ _HEAD_CSS = """
 .ports small{grid-column:1/-1;font-size:var(--t1);color:var(--ink-3)}
 .none{margin:0;font-size:var(--t2);line-height:1.5;color:var(--ink-3)}
 """
-_OWN_PORTS = ("code", "sql", "http", "mcp", "spindle")
+_OWN_PORTS = ("code", "http", "mcp", "spindle")
 
 
 class Inspector:
@@ -90,7 +91,7 @@ class Inspector:
             for contract in self._contracts:
                 contract.refresh(model, node)
         elif self._basics is not None:
-            self._basics.refresh(model)  # type: ignore[arg-type]  a model has name and description too
+            self._basics.refresh(model)
 
     # ---- building ---------------------------------------------------------------------------------------------
 
@@ -155,17 +156,25 @@ class Inspector:
 
     def _ports_page(self, node: Node) -> list[Any]:
         parts: list[Any] = []
-        own = isinstance(node, Tether) and node.binding in _OWN_PORTS
-        own = own or (isinstance(node, ActionFields) and not isinstance(node, Tether | NestedModel))
+        free = self._free_sides(node)
         for side, ports in (("inputs", node.inputs), ("outputs", node.outputs)):
             parts.append(_section(side.capitalize()))
-            if own and not self._state.read_only:
+            if side in free and not self._state.read_only:
                 contract = ContractView(self._state.model, node, side, self._do)  # type: ignore[arg-type]
                 self._contracts.append(contract)
                 parts.append(contract.view)
             else:
                 parts.append(html(self._ports_html(node, ports, side), stylesheets=[_HEAD_CSS], sizing_mode="stretch_width"))
         return parts
+
+    def _free_sides(self, node: Node) -> tuple[str, ...]:
+        """Return the sides on which a node's ports are the person's to choose."""
+        if not isinstance(node, Tether):
+            return () if isinstance(node, NestedModel) else ("inputs", "outputs")
+        if node.binding in _OWN_PORTS:
+            return ("inputs", "outputs")
+        spec = self._state.specs.get(node.reference)
+        return ("inputs",) if spec is not None and has_free_ports(spec) else ()
 
     def _ports_html(self, node: Node, ports: Sequence[Port], side: str) -> Markup:
         if not ports:
@@ -187,7 +196,7 @@ class Inspector:
         return Markup('<ul class="ports">{}</ul>').format(Markup("").join(items))
 
     def _model_form(self) -> list[Any]:
-        model: Any = self._state.model
+        model = self._state.model
         tags = Field(("tags",), "Tags", "tags", default=[], placeholder="comma, separated")
         section = Section("", (_NAME, _DESCRIPTION, tags))
         self._basics = FormView((section,), model, self._set_model, self._judge, disabled=self._state.read_only)

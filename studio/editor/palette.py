@@ -9,13 +9,13 @@ from engine.domain.canonical import Json
 from engine.domain.values import Port
 from engine.ports import ModelRow, TetherSpec
 from studio.editor.canvas import ports_view
-from studio.editor.templates import AGENT, GATEWAY, INPUT, KNOWLEDGE, NESTED, OUTPUT, STAGE, TETHER, fields_of
+from studio.editor.templates import AGENT, GATEWAY, INPUT, KNOWLEDGE, NESTED, OUTPUT, STAGE, TETHER, fields_of, tether_fields
 
 Entry = dict[str, Any]
 ACTION_BINDINGS = ("code", "sql", "http", "mcp", "spindle")
 """Functions of these bindings stand under Actions, in this order, before the library."""
 _OWN = ("own", "yours", "your functions", "installed", "")
-_STARTERS = ("files.read_csv", "tables.read_csv")
+_STARTERS = ("files.read_csv",)
 
 
 def catalog(specs: Iterable[TetherSpec], models: Sequence[ModelRow], *, model: str) -> list[Entry]:
@@ -82,7 +82,7 @@ def _of_spec(spec: TetherSpec, category: str) -> Entry:
         "description": spec.description,
         "keywords": [*spec.keywords, spec.reference],
         "container": False,
-        "inputs": ports_view(spec.inputs),
+        "inputs": ports_view(_ports(tether_fields(spec)["inputs"])),
         "outputs": ports_view(spec.outputs),
         "starter": spec.reference in _STARTERS,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,8 @@ from engine.domain.canonical import Json
 from engine.domain.edits import Change, Describe, Edit
 from engine.domain.model import FunctionModel
 from engine.domain.rules import Finding
-from engine.domain.versions import Version
+from engine.domain.runs import Run
+from engine.domain.versions import Proposal, Version, propose
 from engine.drafts import Drafts
 from engine.errors import EditError, EditRefused, TreadleError
 from studio.components.flow_editor.intents import Intent
@@ -50,11 +51,12 @@ class EditorState(param.Parameterized):
     unsaved: int = param.Integer(0)  # type: ignore[assignment]
     undo_name: str | None = param.String(None, allow_None=True)  # type: ignore[assignment]
     redo_name: str | None = param.String(None, allow_None=True)  # type: ignore[assignment]
-    findings: tuple[Finding, ...] = param.Tuple((), length=None)  # type: ignore[assignment]
+    findings: tuple[Finding, ...] = param.Parameter(())  # type: ignore[assignment]
     checked: bool = param.Boolean(default=False)  # type: ignore[assignment]
 
     def __init__(self, engine: Engine, model: FunctionModel, *, kept: bool = True) -> None:
         """Open `model`, taking up what was left unsaved the last time if the store keeps it."""
+        super().__init__()
         self.engine, self.kept = engine, kept
         self._lock = threading.RLock()
         self._changed: list[OnChange] = []
@@ -67,8 +69,7 @@ class EditorState(param.Parameterized):
         self.trial = Trial(engine, self._run_ended)
         self._keeper = Keeper(self.drafts, model.id, self._draft)
         self._checker = Checker(engine.models.validate, self._judged)
-        super().__init__(model=self._history.model, base_revision=self._history.base.revision)
-        self._tell()
+        self.param.update(model=self._history.model, base_revision=self._history.base.revision, **self._facts())
         self._checker.check(self.model)
 
     # ---- looking ----------------------------------------------------------------------------------------------
@@ -156,6 +157,19 @@ class EditorState(param.Parameterized):
             self._history.saved(self.engine.models.get(self.id))
             self._moved_on()
             return version
+
+    def proposal(self) -> Proposal:
+        """Return the number that publishing the model as it is on the screen would take."""
+        model = self.model
+        last = self.engine.models.version(self.id, model.version).snapshot if model.version is not None else None
+        return propose(last, model)
+
+    def run(self, inputs: Mapping[str, Any], *, until: str | None = None) -> Run:
+        """Run the model as it is on the screen; nothing is saved by it. Raises as `Engine.start`."""
+        model = self.model
+        # With unsaved edits it is no longer the version it was: its run is a trial.
+        trial = model.changed(status="draft") if self.unsaved and model.status == "published" else model
+        return self.trial.start(trial, inputs, until=until)
 
     def discard(self) -> None:
         """Forget every unsaved step and show what the store holds."""

@@ -8,6 +8,7 @@ from engine.domain.canonical import Json
 from engine.domain.contracts import ports_of_nested
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import AgentTask, Boundary, Knowledge, NestedModel, Node, Stage, Tether
+from engine.domain.schemas import TABLE
 from engine.domain.values import JsonObject, Port
 from engine.errors import EditRefused
 from engine.ports import TetherSpec
@@ -101,11 +102,23 @@ def tether_fields(spec: TetherSpec) -> JsonObject:
         "name": spec.name[:200],
         "binding": spec.binding,
         "reference": spec.reference,
-        "inputs": ports_json(spec.inputs),
+        "inputs": ports_json(spec.inputs) or _free_ports(spec),
         "outputs": ports_json(spec.outputs),
     }
     starting = _starting_settings(spec)
     return {**fields, "parameters": starting} if starting else fields
+
+
+def has_free_ports(spec: TetherSpec) -> bool:
+    """Return whether a node of this function may have any inputs: it takes whatever is wired in by name."""
+    return spec.settings.get("additionalProperties") is True
+
+
+def _free_ports(spec: TetherSpec) -> list[Json]:
+    """Return the first input of a function that takes any: a table for a query, else anything."""
+    if not has_free_ports(spec):
+        return []
+    return [{"name": "rows", "schema": dict(TABLE)}] if spec.binding == "sql" else [{"name": "value", "required": False}]
 
 
 def nested_fields(child: FunctionModel) -> JsonObject:

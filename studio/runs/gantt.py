@@ -6,8 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel as pn
+from bokeh.core.properties import value
 from bokeh.events import Tap
-from bokeh.models import BoxAnnotation, ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Range1d
+from bokeh.models import (
+    AdaptiveTicker,
+    BasicTicker,
+    BoxAnnotation,
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    Range1d,
+)
 from bokeh.plotting import figure
 from markupsafe import Markup
 
@@ -16,6 +26,7 @@ from studio.runs.timeline import TimelineBar, TimelineRow, change
 from studio.session import Session
 from studio.theme import apply_bokeh, button, duration, html, icon, number, palette, pill
 from studio.values.clickable import Clickable
+from studio.values.listing import BOX
 
 ROW_PX = 32
 NAMES_PX = 248
@@ -32,22 +43,23 @@ _CSS = """
 .row:focus-visible{outline-offset:-2px}
 .row b{font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;flex:0 1 auto;line-height:1.4}
 .row span{font-size:var(--t1);color:var(--ink-3);white-space:nowrap;flex:none}
-.row i{flex:1}.row .icon{color:var(--ink-3)}
-.row .mark{font-size:var(--t1);color:var(--ink-3)}
-.row .bad{color:var(--bad)}
+.row i{flex:1}.row .bad{color:var(--bad)}
 """
 _LEGEND_CSS = """
 .legend{display:flex;gap:12px;font-size:var(--t1);color:var(--ink-2)}
 .legend span{display:flex;align-items:center;gap:6px}
 .legend i{width:9px;height:9px;border-radius:2px}
 """
+_HALF_LINE = 0.5 / ROW_PX
+_LONG_S = 100.0
 # Whole numbers where they suffice; the unit stands at every number, as everywhere in the studio.
 _SECONDS = """
+if (tick > range.end * 0.97) return ""
 if (tick === 0) return "0"
 if (tick < 1) return `${+(tick * 1000).toPrecision(3)} ms`
 if (tick < 60) return `${+tick.toPrecision(3)} s`
-const minutes = Math.floor(tick / 60), rest = Math.round(tick % 60)
-return rest ? `${minutes} min ${rest} s` : `${minutes} min`
+const hours = Math.floor(tick / 3600), minutes = Math.floor(tick / 60) % 60, rest = Math.round(tick % 60)
+return [hours && `${hours} h`, minutes && `${minutes} min`, rest && `${rest} s`].filter(Boolean).join(" ")
 """
 
 
@@ -65,8 +77,11 @@ class Gantt:
         self._here = BoxAnnotation(fill_alpha=1, line_color=None, level="underlay", visible=False)
         self._figure, self._axis = self._canvas(), self._scale()
         self._names = Clickable(Markup(""), self._pressed, stylesheets=[_CSS], width=NAMES_PX)
-        self._bars_pane = pn.pane.Bokeh(self._figure, sizing_mode="stretch_width", margin=0, height=ROW_PX)
-        self._head = Clickable(Markup(""), stylesheets=[".clickable{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"])
+        self._bars_pane = pn.pane.Bokeh(self._figure, sizing_mode="stretch_width", margin=0, height=1)
+        rows = pn.Row(self._names, self._bars_pane, sizing_mode="stretch_width", margin=0)
+        self._box = pn.Column(rows, scroll="y-auto", height=ROW_PX, sizing_mode="stretch_width", margin=0)
+        self._frame = self._framed()
+        self._head = Clickable(Markup(""), stylesheets=[".clickable{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"], align="center")
         self._place = html(Markup(""), align="center")
         self._pager = pn.Row(
             button("Earlier rows", "chevron-up", "ghost", icon_only=True, on_click=lambda _: self._turn(-1)),
@@ -89,8 +104,12 @@ class Gantt:
             self._pager,
             self._legend,
             sizing_mode="stretch_width",
+            height=28,
             margin=(0, 0, 10, 0),
         )
+        return pn.Column(head, self._frame, sizing_mode="stretch_width", margin=0)
+
+    def _framed(self) -> pn.Column:
         scale = pn.Row(
             pn.Spacer(width=NAMES_PX, height=_AXIS_PX, margin=0),
             pn.pane.Bokeh(self._axis, sizing_mode="stretch_width", margin=0, height=_AXIS_PX),
@@ -98,10 +117,7 @@ class Gantt:
             margin=0,
             styles={"border-bottom": "1px solid var(--line)"},
         )
-        rows = pn.Row(self._names, self._bars_pane, sizing_mode="stretch_width", margin=0)
-        box = pn.Column(rows, scroll="y-auto", max_height=_MOST_PX, sizing_mode="stretch_width", margin=0)
-        frame = {"border": "1px solid var(--line)", "border-radius": "var(--r3)", "background": "var(--surface)", "overflow": "hidden"}
-        return pn.Column(head, pn.Column(scale, box, sizing_mode="stretch_width", margin=0, styles=frame), sizing_mode="stretch_width", margin=0)
+        return pn.Column(scale, self._box, sizing_mode="stretch_width", margin=0, styles=BOX)
 
     def update(self) -> None:
         """Draw what has changed since the last time."""
@@ -112,14 +128,27 @@ class Gantt:
         self._names.show(_names_html(rows, self._critical, state))
         self._head.show(_heading_html(seconds, chain, state))
         self._draw(state.bars())
-        self._x.end = state.span_s() * _ROOM_AT_END
+        self._stretch(state.span_s())
         height = max(1, len(rows)) * ROW_PX
-        if self._bars_pane.height != height:
+        self._frame.visible = bool(rows)
+        if rows and self._bars_pane.height != height:
             self._figure.height = self._bars_pane.height = height
             self._y.start = max(1, len(rows))
-            self._figure.ygrid.ticker = FixedTicker(ticks=list(range(1, len(rows) + 1)))
+            self._figure.ygrid.ticker = FixedTicker(ticks=[place - _HALF_LINE for place in range(1, len(rows) + 1)])
+            self._box.height = min(_MOST_PX, height)
         self._page_place()
         self._mark()
+
+    def _stretch(self, span_s: float) -> None:
+        """Make room for the whole run; above a minute or so the scale counts in sixties."""
+        self._x.end = span_s * _ROOM_AT_END
+        for axis in (self._axis.xaxis[0], self._figure.xgrid[0]):
+            if isinstance(axis.ticker, AdaptiveTicker) is not (span_s > _LONG_S):
+                axis.ticker = (
+                    AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1)
+                    if span_s > _LONG_S
+                    else BasicTicker(desired_num_ticks=8)
+                )
 
     def _draw(self, bars: list[TimelineBar]) -> None:
         step = change(self._bars, bars)
@@ -162,8 +191,8 @@ class Gantt:
             tools="", min_border=0, outline_line_color=None, y_axis_location=None, x_axis_location="above",
         )  # fmt: skip
         plot.grid.visible = False
-        plot.frame_height = 1
-        plot.xaxis.update(axis_line_color=None, major_label_standoff=4, formatter=CustomJSTickFormatter(code=_SECONDS))
+        plot.scatter([0], [0.5], visible=False)
+        plot.xaxis.update(axis_line_color=None, major_label_standoff=4, formatter=CustomJSTickFormatter(code=_SECONDS, args={"range": self._x}))
         return plot
 
     def _colours(self) -> dict[str, str]:
@@ -177,7 +206,7 @@ class Gantt:
             apply_bokeh(plot, dark)
             plot.outline_line_color = None
         self._axis.xaxis.axis_line_color = None
-        self._labels.glyph.update(text_color=tokens["on-accent"], text_font_size="10px")
+        self._labels.glyph.update(text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable"))
         self._here.fill_color = tokens["accent-soft"]
         self._source.data = _columns(self._bars, self._colours())
         words = [("ok", "done"), ("bad", "failed"), ("run", "under way"), ("idle", "cached or stopped")]

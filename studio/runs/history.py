@@ -9,50 +9,67 @@ from bokeh.models import ColumnDataSource, CustomJS, HoverTool
 from bokeh.plotting import figure
 
 from engine.domain.runs import Run
-from studio.runs.run_state import History
+from studio.runs.run_state import HISTORY_RUNS, History
 from studio.theme import apply_bokeh, duration, exact, palette
 from studio.values.states import tone_of, word_of
 
 _HEIGHT_PX = 104
-_FADED = 0.35
-_DRAWN = 0.86
+_FAINT = 0.86
+_OPEN = """
+const at = Math.round(cb_obj.x), run = source.data.id[at]
+if (run !== undefined) location.assign(`/run?id=${encodeURIComponent(run)}`)
+"""
 
 
-def draw_history(history: History, current: str, *, dark: bool) -> Any:
-    """Return the figure; a press on a bar opens its run. The run `current` is drawn in full, the others fainter."""
-    tokens = palette(dark=dark)
-    runs = history.runs
-    source = ColumnDataSource(
-        {
-            "at": list(range(len(runs))),
-            "took": [run.duration_s or 0.0 for run in runs],
-            "color": [tokens[tone_of(run.status)] for run in runs],
-            "alpha": [1.0 if run.id == current else _DRAWN if run.status != "running" else _FADED for run in runs],
-            "edge": [tokens["ink"] if run.id == current else tokens[tone_of(run.status)] for run in runs],
-            "words": [_words(run) for run in runs],
-            "when": [exact(run.created_at) for run in runs],
-            "id": [run.id for run in runs],
-        }
-    )
-    plot = figure(
-        height=_HEIGHT_PX, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border=0,
-        x_axis_location=None, y_axis_location=None, x_range=(-0.6, max(29, len(runs) - 1) + 0.6),
-    )  # fmt: skip
-    bars = plot.vbar(
-        x="at", top="took", width=0.74, source=source, fill_color="color", line_color="edge", fill_alpha="alpha",
-        line_width=1, border_radius=2,
-    )  # fmt: skip
-    plot.y_range.start = 0
-    plot.grid.visible = False
-    plot.add_tools(HoverTool(tooltips=[("", "@words"), ("", "@when")], renderers=[bars]))
-    code = """
-        const at = Math.round(cb_obj.x), run = source.data.id[at]
-        if (run !== undefined) location.assign(`/run?id=${encodeURIComponent(run)}`)
-    """
-    plot.js_on_event(Tap, CustomJS(args={"source": source}, code=code))
-    apply_bokeh(plot, dark)
-    plot.outline_line_color = None
-    return plot
+class HistoryChart:
+    """The figure; a press on a bar opens its run. The run `current` is drawn in full, the others fainter."""
+
+    def __init__(self, history: History, current: str, *, dark: bool) -> None:
+        """Draw `history`."""
+        self._runs, self._current = history.runs, current
+        self._source = ColumnDataSource(
+            {
+                "at": list(range(len(self._runs))),
+                "took": [run.duration_s or 0.0 for run in self._runs],
+                "alpha": [1.0 if run.id == current else _FAINT for run in self._runs],
+                "words": [_words(run) for run in self._runs],
+                "when": [exact(run.created_at) for run in self._runs],
+                "id": [run.id for run in self._runs],
+                **self._colours(dark=dark),
+            }
+        )
+        self.figure = self._draw()
+        self.restyle(dark=dark)
+
+    def restyle(self, *, dark: bool) -> None:
+        """Take the colours of an appearance."""
+        apply_bokeh(self.figure, dark)
+        self.figure.outline_line_color = None
+        self._source.data.update(self._colours(dark=dark))
+
+    def _colours(self, *, dark: bool) -> dict[str, list[str]]:
+        tokens = palette(dark=dark)
+        fill = [tokens[tone_of(run.status)] for run in self._runs]
+        edge = [
+            tokens["ink"] if run.id == self._current else own for run, own in zip(self._runs, fill, strict=True)
+        ]
+        return {"color": fill, "edge": edge}
+
+    def _draw(self) -> Any:
+        end = max(HISTORY_RUNS, len(self._runs)) - 0.4
+        plot = figure(
+            height=_HEIGHT_PX, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border=0,
+            x_axis_location=None, y_axis_location=None, x_range=(-0.6, end),
+        )  # fmt: skip
+        bars = plot.vbar(
+            x="at", top="took", width=0.74, source=self._source, fill_color="color", line_color="edge",
+            fill_alpha="alpha", line_width=1, border_radius=2,
+        )  # fmt: skip
+        plot.y_range.start = 0
+        plot.grid.visible = False
+        plot.add_tools(HoverTool(tooltips=[("", "@words"), ("", "@when")], renderers=[bars]))
+        plot.js_on_event(Tap, CustomJS(args={"source": self._source}, code=_OPEN))
+        return plot
 
 
 def _words(run: Run) -> str:

@@ -25,6 +25,7 @@ ROWS_A_PAGE = 200
 HISTORY_RUNS = 30
 _ENDED = ("succeeded", "failed", "cancelled")
 _P95 = 0.95
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ class RunState(param.Parameterized):
             return Failure(None, "The run failed", "Every step that ran ended well; what failed is the run itself.", error, same)
         tries = len(step.attempts)
         times = f" after {tries} attempts" if tries > 1 else ""
-        return Failure(step, f"{step.name} failed{times}", self._told(step), step.error or error, same)
+        name = step.name if len(step.name) <= _LONGEST_NAME else step.name[:_LONGEST_NAME] + "…"
+        return Failure(step, f"{name} failed{times}", self._told(step), step.error or error, same)
 
     def history(self) -> History:
         """The last runs of the same model."""

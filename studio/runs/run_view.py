@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from engine.errors import RunNotFound
 from studio.runs.gantt import Gantt
-from studio.runs.history import draw_history
+from studio.runs.history import HistoryChart
 from studio.runs.run_state import Failure, History, RunState
 from studio.runs.step_panel import StepPanel
 from studio.shell import Badge, Bar, Crumb, Page, PageContext
@@ -57,7 +57,8 @@ class RunPage:
         self._again = button("Run again", "rotate-ccw", "primary", on_click=lambda _: self._go_to(state.run_again))
         self._again_here = button("Run again", "rotate-ccw", on_click=lambda _: self._go_to(state.run_again))
         self._navigator = Navigator()
-        ctx.session.on_theme(lambda _appearance: self._draw_cards())
+        self._chart: HistoryChart | None = None
+        ctx.session.on_theme(lambda appearance: self._chart and self._chart.restyle(dark=appearance == "dark"))
         self._refresh()
         self._draw_cards()
         if state.live:
@@ -103,7 +104,8 @@ class RunPage:
         dark = self._session.theme == "dark"
         failure = state.failure(history)
         trouble = [error_card("The steps can't be shown", state.trouble)] if state.trouble else []
-        past = _past(history, state.run.id, dark=dark)
+        self._chart = HistoryChart(history, state.run.id, dark=dark)
+        past = _past(history, self._chart)
         if failure is not None:
             cards: list[Any] = [*trouble, _beside(self._failed(failure), past)]
         else:
@@ -165,11 +167,11 @@ class RunPage:
         self._work.ask(begin, lambda handle: self._navigator.go(f"/run?id={quote(handle.id)}"))
 
 
-def _past(history: History, current: str, *, dark: bool) -> pn.viewable.Viewable:
+def _past(history: History, chart: HistoryChart) -> pn.viewable.Viewable:
     title = "Last 30 runs" if len(history.runs) > 1 else "The first run of this model"
     return pn.Column(
         html(Markup("<h2>{}</h2>").format(title), stylesheets=[_CARD_CSS]),
-        pn.pane.Bokeh(draw_history(history, current, dark=dark), sizing_mode="stretch_width", margin=0),
+        pn.pane.Bokeh(chart.figure, sizing_mode="stretch_width", margin=0),
         html(Markup('<p class="caption">{}</p>').format(history.sentence), stylesheets=[_CARD_CSS]),
         css_classes=["tr-card"],
         sizing_mode="stretch_width",
@@ -197,8 +199,8 @@ def _padded(view: pn.viewable.Viewable) -> pn.viewable.Viewable:
 
 
 def _beside(first: Any, second: Any) -> pn.viewable.Viewable:
-    grid = {"display": "grid", "grid-template-columns": "minmax(0,6fr) minmax(0,5fr)", "gap": "14px", "align-items": "start"}
-    return pn.FlexBox(first, second, styles=grid, sizing_mode="stretch_width", margin=0)
+    second.margin = (0, 0, 0, 14)
+    return pn.Row(first, second, sizing_mode="stretch_width", margin=0)
 
 
 def _link(label: str, href: str, icon_name: str | None = None) -> pn.viewable.Viewable:

@@ -27,7 +27,7 @@ _CSS = (
     COPY_CSS
     + """
 .clickable{display:grid;gap:14px}
-h2{margin:0;font-size:var(--t3);overflow-wrap:anywhere}
+h2{margin:0;font-size:var(--t3);overflow-wrap:anywhere;display:-webkit-box;-webkit-line-clamp:3;-webkit-box-orient:vertical;overflow:hidden}
 .head{display:grid;gap:6px;justify-items:start}
 .kind{font-size:var(--t2);color:var(--ink-2)}
 h3{margin:0 0 4px;font-size:var(--t1);color:var(--ink-2);font-weight:600}
@@ -168,8 +168,8 @@ def _step_html(state: RunState, step: Step | None) -> Markup:
 
 def _head(state: RunState, step: Step) -> Markup:
     took = Markup(" {}").format(duration(step.duration_s)) if step.duration_s is not None else ""
-    return Markup('<div class="head"><h2>{}</h2><span class="kind">{}</span><span>{}{}</span></div>').format(
-        step.name, state.models.kind_word(step), status_pill(step.status), Markup('<span class="muted num">{}</span>').format(took)
+    return Markup('<div class="head"><h2 title="{}">{}</h2><span class="kind">{}</span><span>{}{}</span></div>').format(
+        step.name, step.name, state.models.kind_word(step), status_pill(step.status), Markup('<span class="muted num">{}</span>').format(took)
     )
 
 

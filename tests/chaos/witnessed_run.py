@@ -1,4 +1,4 @@
-"""Starts the witnessed run in a folder's store, or resumes it: a program of its own, to be killed."""
+"""Starts the witnessed run in a folder's store, or resumes it, in processes made to be killed."""
 
 from __future__ import annotations
 
@@ -99,5 +99,19 @@ def main(folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps(result))
 
 
+def nursery() -> None:
+    """Fork a process for each folder named on stdin, with everything imported already, and tell how it ended."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            main(Path(line.strip()))
+            os._exit(0)
+        print(f"child {child}", flush=True)
+        _, status = os.waitpid(child, 0)
+        print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with engine.open("memory:"):
+        import engine.storage.sql.duckdb
+    nursery()

@@ -86,18 +86,20 @@ def everything():
     """Return a model that uses every kind of node and most fields."""
     rows = Port(name="rows", schema={"type": "array", "items": {}, "x-odd": [1.5, None, True, "\u2028"]}, many=True)
     contract = {"type": "object", "properties": {"rows": {"type": "array"}}, "required": ["rows"]}
+    condition = Expression(cel="1 < 2")
     nodes = [
         Boundary(id="in", name="Input", boundary="input", input_contract=contract, position=Position(x=-1.5, y=1e9)),
-        Stage(id="stage", name="Größe 🧵", goals=("go",), completion=Expression(cel="true"), resources=Resources(cpu_s=2)),
+        Stage(id="stage", name="Größe 🧵", goals=("go",), completion=condition, resources=Resources(cpu_s=2)),
         Tether(
             id="clean", name="it's $1", parent="stage", reference="tables.clean", inputs=(rows,), outputs=(rows,),
-            parameters={"__proto__": {"a": [1, 2.5, {"b": None}]}, "when": {"$cel": "x > 1"}}, retry=RetryPolicy(max_attempts=3),
-            timeout_s=1.5, raci=Raci(responsible=("ada",)), fallback=Fallback(use="constant", constant=[]), headers={"a": "b"},
-            output_mapping={"rows": Expression(cel="result")}, metadata={"nul": "a\x00b"}, embedding=(0.1, -2.0),
+            parameters={"__proto__": {"a": [1, 2.5, {"b": None}]}, "when": {"$cel": "x > 1"}}, headers={"a": "b"},
+            retry=RetryPolicy(max_attempts=3), timeout_s=1.5, raci=Raci(responsible=("ada",)),
+            fallback=Fallback(use="constant", constant=[]), output_mapping={"rows": Expression(cel="result")},
+            metadata={"nul": "a\x00b"}, embedding=(0.1, -2.0),
         ),
         Knowledge(id="kb", name="Manual", parent="stage", order=1, reference="kb:1", view=("a", "b"), edit=("b",)),
         NestedModel(id="sub", name="Sub", parent="stage", order=2, reference="m2", version=Semver.parse("1.2.3")),
-        AgentTask(id="agent", name="Agent", parent="stage", order=3, capabilities=("read",), condition=Expression(cel="1 < 2")),
+        AgentTask(id="agent", name="Agent", parent="stage", order=3, capabilities=("read",), condition=condition),
         Boundary(id="out", name="Output", boundary="output", output_contract=contract),
     ]  # fmt: skip
     wires = [Wire(id="w1", source="in", source_port="rows", target="clean", target_port="rows")]

@@ -42,10 +42,10 @@ writes = st.one_of(
         numbers,
         names,
         st.sampled_from(["running", "failed"]),
-    ),  # noqa: E501
+    ),
     st.builds(
         lambda n, m, name: PutSteps(steps=(step(f"s{n}", of=f"r{m}", started=n, error=name),)), numbers, numbers, names
-    ),  # noqa: E501
+    ),
     st.builds(lambda key, name: PutSetting(key=key, value={"v": name}), names, names),
     st.builds(lambda n, m, name: Record(draft=draft(n, entity=f"m{m}", actor=name)), numbers, numbers, names),
 )

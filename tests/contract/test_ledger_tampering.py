@@ -1,6 +1,5 @@
 """Whoever changes the ledger in the DuckDB file itself is found: every field of every entry, every row."""
 
-import duckdb
 import pytest
 
 from engine.domain.events import Head
@@ -45,7 +44,7 @@ def tampered(original, tmp_path_factory):
                         strict=True,
                     )
                 )
-            )  # noqa: E501
+            )
             rows = raw.execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
         finally:
             raw.rollback()

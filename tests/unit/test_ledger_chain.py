@@ -17,7 +17,7 @@ keys = st.sampled_from(["a", "b", "a/b", "m~n", "", "__proto__", "0", "ü"])
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, "", "1", "text"])
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=12
-)  # noqa: E501
+)
 
 
 def a_draft(**fields):
@@ -49,10 +49,11 @@ def applied(document, operations):
 def undone(operations):
     """Return the operations that take a patch back, from what was."""
     turned = {"add": "remove", "remove": "add", "replace": "replace"}
-    return [
-        {"op": turned[operation["op"]], "path": operation["path"], **({"value": operation["was"]} if "was" in operation else {})}
-        for operation in reversed(operations)
-    ]  # fmt: skip
+    back = []
+    for operation in reversed(operations):
+        was = {"value": operation["was"]} if "was" in operation else {}
+        back.append({"op": turned[operation["op"]], "path": operation["path"], **was})
+    return back
 
 
 @given(values, values)
@@ -118,7 +119,7 @@ def test_text_that_no_store_holds_is_refused(text):
 @pytest.mark.parametrize(
     "change",
     [{"action": "no.such"}, {"ts": "yesterday"}, {"ts": "2026-01-01T00:00:00"}, {"actor": ""}, {"sequence": 0}],
-)  # noqa: E501
+)
 def test_a_row_that_nobody_wrote_is_not_an_entry(change):
     (entry,) = link(Head(), [a_draft()])
     with pytest.raises(LedgerTampered):
@@ -144,7 +145,7 @@ def test_the_merkle_roots_of_the_certificate_transparency_tests():
     leaves = [
         bytes.fromhex(text)
         for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
-    ]  # noqa: E501
+    ]
     assert merkle_root([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert merkle_root(leaves[:1]) == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
     assert merkle_root(leaves) == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"

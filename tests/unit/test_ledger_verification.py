@@ -40,7 +40,7 @@ def ten():
     return link(
         Head(),
         [Draft(ts=START, actor="you", action="model.edited", entity_kind="model", entity=f"m{n}") for n in range(10)],
-    )  # noqa: E501
+    )
 
 
 def forged(row, **changes):
@@ -144,7 +144,7 @@ def test_a_consistent_fork_and_a_consistent_cut_are_found_by_checkpoints():
     other = link(
         Head(sequence=6, hash=entries[5].hash),
         [Draft(ts=START, actor="mallory", action="run.ended", entity_kind="run", entity="r")] * 4,
-    )  # noqa: E501
+    )
     fork = [*entries[:6], *other]
     assert verify(fork, head_of(fork), [signed(entries[5])]).ok
     found = verify(fork, head_of(fork), [signed(entries[8]), signed(entries[4])])

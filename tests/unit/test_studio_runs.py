@@ -123,7 +123,8 @@ def keep_run(engine: Engine, model: FunctionModel, *, status: str = "succeeded",
         error=RATE_LIMITED if status == "failed" else None, merkle_root="ab" * 32 if ended else None,
         model_file={"model": model.to_json(), "nested": {}}, **more,
     )  # fmt: skip
-    kept = steps_of(identifier, failed=status == "failed") if steps is None else [one.model_copy(update={"run": identifier}) for one in steps]
+    drawn = steps_of(identifier, failed=status == "failed") if steps is None else steps
+    kept = [_moved(one, identifier, began - BEGAN) for one in drawn]
     run = run.model_copy(update={"steps_total": len(kept), "steps_done": sum(one.status == "succeeded" for one in kept)})
     drafts = [
         Draft(ts=at_, actor="you", action=action, entity_kind="run", entity=run.id, run=run.id, patch=patch(*change_))
@@ -134,6 +135,14 @@ def keep_run(engine: Engine, model: FunctionModel, *, status: str = "succeeded",
     ]
     engine._catalog.commit(PutRun(run=run), PutSteps(steps=tuple(kept)), *(Record(draft=draft) for draft in drafts))
     return run
+
+
+def _moved(one: Step, run: str, by: timedelta) -> Step:
+    tries = tuple(
+        try_.model_copy(update={"started_at": try_.started_at + by, "ended_at": try_.ended_at + by if try_.ended_at else None})
+        for try_ in one.attempts
+    )
+    return one.model_copy(update={"run": run, "attempts": tries})
 
 
 @pytest.fixture

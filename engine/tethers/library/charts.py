@@ -1,5 +1,9 @@
 """Charts as values: what to draw, with the few columns that it needs; the studio draws it."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast

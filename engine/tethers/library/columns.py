@@ -1,5 +1,9 @@
 """Columns of tables: their names as people give them, and as SQL needs them."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,9 +1,13 @@
 """SQL over tables, in a DuckDB of its own in memory that reaches no files, no network and no Python variables."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +95,7 @@ def _readable(name: str, table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _interrupted_when_cancelled(connection: duckdb.DuckDBPyConnection, context: StepContext | None) -> Iterator[None]:
+def _interrupted_when_cancelled(connection: duckdb.DuckDBPyConnection, context: StepContext | None) -> Generator[None]:
     if context is None:
         yield
         return

@@ -1,5 +1,9 @@
 """Files: CSV, Parquet, JSON and text, read from where they are found and written whole or not at all."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import csv
@@ -58,17 +62,17 @@ def read_csv(
 
     found = resolve_file(path)
     _check_delimiter(delimiter)
-    names = _csv_names(found, delimiter, encoding, has_header=has_header)
+    names, lines = _csv_names(found, delimiter, encoding, has_header=has_header)
     try:
         return arrow_csv.read_csv(
             found,
             read_options=arrow_csv.ReadOptions(
-                encoding=encoding, column_names=names, skip_rows=0, skip_rows_after_names=int(has_header),
+                encoding=encoding, column_names=names, skip_rows=0, skip_rows_after_names=lines,
                 block_size=max(1, min(found.stat().st_size + 1, _BLOCK_BYTES)),
             ),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
-                null_values=list(missing), strings_can_be_null=True, quoted_strings_can_be_null=False,
+                null_values=list(missing), strings_can_be_null=True, quoted_strings_can_be_null=True,
                 column_types={name: pa.string() for name in listed(as_text) if name in names},
             ),
         )  # fmt: skip
@@ -77,17 +81,18 @@ def read_csv(
         raise TetherFailed(kind="Not CSV", reason=reason) from None
 
 
-def _csv_names(path: Path, delimiter: str, encoding: str, *, has_header: bool) -> list[str]:
-    """Return names for the columns from the first line that is not empty, so that all are there and differ."""
+def _csv_names(path: Path, delimiter: str, encoding: str, *, has_header: bool) -> tuple[list[str], int]:
+    """Return (names of the columns, which all are there and differ; lines up to the end of the header)."""
     try:
         with path.open(encoding="utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding, newline="") as text:
-            first = next((row for row in csv.reader(text, delimiter=delimiter) if row), [])
+            rows = enumerate(csv.reader(text, delimiter=delimiter), start=1)
+            line, first = next(((line, row) for line, row in rows if row), (0, []))
     except (UnicodeDecodeError, LookupError, csv.Error) as error:
         reason = f"{path} can't be read as CSV: {_first_line(error)}. Check its encoding and the delimiter."
         raise TetherFailed(kind="Not CSV", reason=reason) from None
     if not first:
         raise TetherFailed(kind="Not CSV", reason=f"{path} is empty. Check the step or program that wrote it.")
-    return unique(first if has_header else [""] * len(first))
+    return (unique(first), line) if has_header else (unique([""] * len(first)), 0)
 
 
 @tether(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable
@@ -36,6 +37,8 @@ def resolve_file(path: str | os.PathLike[str]) -> Path:
     if found.is_dir():
         reason = f"{path} is a folder, not a file. Give the path of a file, or list the folder with files.list_files."
         raise TetherFailed(kind="Not a file", reason=reason)
+    if not os.access(found, os.R_OK):
+        raise TetherFailed(kind="Not readable", reason=f"{path} may not be read. Mend its permissions.")
     return found
 
 
@@ -56,7 +59,8 @@ def replace(path: str | os.PathLike[str], write: Callable[[Path], object]) -> st
         reason = f"{path} can't be written: {error.strerror or error}. Choose another place, or mend its permissions."
         raise TetherFailed(kind="Not written", reason=reason) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return str(target)
 
 

@@ -1,4 +1,6 @@
 """Values as JSON has them: tables become rows, dates texts, decimals numbers, what is no number nothing."""
+# A value narrowed to a list or a table is one of unknown things to strict checking, and only its kind is asked for:
+# pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 

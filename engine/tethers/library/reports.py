@@ -1,4 +1,6 @@
 """Reports in Markdown. Data is escaped: whatever it holds, it is shown as text."""
+# A value narrowed to a list or a table is one of unknown things to strict checking, and only its kind is asked for:
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from engine.tethers.conversion import table_kind
+from engine.tethers.conversion import table_kind, to_arrow
 from engine.tethers.describe import tether
 from engine.tethers.library.placeholders import filled
 from engine.tethers.library.plain import plain
@@ -47,9 +49,8 @@ def markdown(*, template: Annotated[str, Field(json_schema_extra={"x-widget": "m
 def shown(value: Any) -> str:
     """Return a value as Markdown that shows it and does nothing else."""
     if table_kind(type(value)):
-        total = len(value)
-        head = plain(value.slice(0, _MOST_ROWS) if hasattr(value, "slice") else value.head(_MOST_ROWS))
-        return _table(head, total, list(value.schema.names if hasattr(value, "schema") else value.columns))
+        table = cast("Any", to_arrow(value))
+        return _table(plain(table.slice(0, _MOST_ROWS)), table.num_rows, table.column_names)
     if isinstance(value, Mapping):
         return _object(cast("Mapping[str, Any]", value))
     if isinstance(value, list | tuple):
@@ -66,6 +67,8 @@ def _object(value: Mapping[str, Any]) -> str:
 def _list(value: Sequence[Any]) -> str:
     if value and all(isinstance(row, Mapping) for row in value):
         return _rows(value)
+    if value and all(table_kind(type(item)) for item in value):
+        return "".join(shown(table) for table in value)
     more = f" and {len(value) - _MOST_ROWS:,} more" if len(value) > _MOST_ROWS else ""
     return ", ".join(cell(item) for item in value[:_MOST_ROWS]) + more
 

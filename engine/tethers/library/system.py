@@ -1,5 +1,9 @@
 """This machine, as it is when the step runs. What may not be read becomes a note, not a failure."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,9 @@
 """Text: filling in, taking apart, putting together."""
 
+# pyarrow has no type stubs, so strict checking can't know what its functions take and give:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import hashlib
@@ -134,7 +138,7 @@ def change_case(text: str, *, to: Literal["lower", "upper", "title", "sentence"]
     reference="text.hash_text",
     name="Hash text",
     category=CATEGORY,
-    icon="fingerprint",
+    icon="fingerprint-pattern",
     outputs=("digest",),
     keywords=("sha256", "checksum", "digest", "fingerprint"),
     example={"text": "treadle"},

@@ -1,4 +1,6 @@
 """Values: giving, choosing and putting them together."""
+# A value narrowed to a list or a table is one of unknown things to strict checking, and only its kind is asked for:
+# pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 
