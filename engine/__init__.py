@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.errors import TreadleError
     from engine.ports import StepContext
-    from engine.runs import RunHandle
+    from engine.run_handle import RunHandle
     from engine.tethers import tether
     from engine.wiring import open_engine as open  # noqa: A004 - engine.open() reads as it should
 
@@ -22,7 +22,7 @@ _HOMES = {
     "Engine": ("engine.engine", "Engine"),
     "Finding": ("engine.domain.rules", "Finding"),
     "FunctionModel": ("engine.domain.model", "FunctionModel"),
-    "RunHandle": ("engine.runs", "RunHandle"),
+    "RunHandle": ("engine.run_handle", "RunHandle"),
     "StepContext": ("engine.ports", "StepContext"),
     "TreadleError": ("engine.errors", "TreadleError"),
     "open": ("engine.wiring", "open_engine"),

@@ -21,7 +21,7 @@ from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Stage, Tether
 from engine.domain.runs import Durability, Run
 from engine.domain.values import Port, RetryPolicy, Semver
-from engine.errors import TetherUnknown, TreadleError
+from engine.errors import TetherFailed, TetherUnknown
 from engine.execution.local import LocalRun, Services
 from engine.execution.plan import Plan, compile_plan
 from engine.execution.records import recover
@@ -164,7 +164,7 @@ class _Bench:
             scribe.sync(scribe.ended(b"{}"))
         took = time.perf_counter() - began
         if outcome.status != "succeeded":
-            raise TreadleError(outcome.error or outcome.status)
+            raise TetherFailed(kind="The benchmark failed", reason=outcome.error or outcome.status)
         return took
 
 
@@ -286,16 +286,14 @@ def _resume_100k(bench: _Bench) -> tuple[float, str, float | None]:
     bench.plan(model)
     took = time.perf_counter() - began
     if len(found.done) != plan.steps:
-        raise TreadleError
+        raise TetherFailed(kind="The benchmark failed", reason="steps were lost")
     return took, "s", None
 
 
 def _hello(bench: _Bench) -> tuple[float, str, float | None]:
     """Start Python, import the engine, run one step: wall time of the whole process, beside an empty Python."""
     del bench
-    script = (
-        "from engine.benchmarks import hello; hello()"
-    )
+    script = "from engine.benchmarks import hello; hello()"
     return (
         _median(lambda: _process_seconds(script)) * 1e3,
         "ms",

@@ -16,7 +16,8 @@ from engine.execution.frames import Watch
 from engine.ledger.book import Ledger
 from engine.models import Models
 from engine.ports import Catalog, Expressions, Tethers
-from engine.runs import RunHandle, Runs, Sources
+from engine.run_handle import RunHandle
+from engine.runs import Runs, Sources
 
 
 class Engine:
@@ -96,7 +97,7 @@ class Engine:
         if isinstance(model, FunctionModel):
             return model, None
         path = Path(model)
-        if isinstance(model, Path) or path.suffix == ".json":
+        if isinstance(model, Path) or path.suffix == ".json" or path.is_file():
             return FunctionModel.load(path), path.parent
         return self.models.get(model), None
 

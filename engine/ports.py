@@ -7,7 +7,8 @@ technology needs to know nothing about how decisions are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
-from engine.domain.events import Draft, Entry, Head
+from engine.domain.events import Draft, Entry, Head, Row
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.values import Frozen, Port, Schema, Semver
@@ -164,6 +165,10 @@ class Catalog(Protocol):
 
     def head(self) -> Head:
         """Return the ledger's head as the store remembers it beside the entries."""
+        ...
+
+    def ledger(self) -> AbstractContextManager[tuple[Head, Iterator[Row]]]:
+        """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
         ...
 
     def setting(self, key: str) -> Json:

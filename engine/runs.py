@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.domain import contracts
 from engine.domain.canonical import Json, canonical_bytes, loads
@@ -25,9 +25,7 @@ from engine.execution.values import load, store
 from engine.ledger.chain import merkle_root, patch
 from engine.models import Models, require_valid
 from engine.ports import Catalog, Journal, ModelSource, PutRun, PutSteps, Record, Tethers
-
-if TYPE_CHECKING:
-    import pandas as pd
+from engine.run_handle import Course, RunHandle
 
 _ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -52,84 +50,6 @@ class Sources:
         return self.models.nested(reference, version)
 
 
-class RunHandle:
-    """A run that was started here. `wait` returns when it has ended."""
-
-    def __init__(self, runs: Runs, run: Run, plan: Plan, local: LocalRun) -> None:
-        self._runs, self._plan, self._local = runs, plan, local
-        self._run = run
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self._outputs: dict[str, Any] = {}
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self._run.id
-
-    @property
-    def status(self) -> RunStatus:
-        """The run's status now."""
-        return self._run.status
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, as a sentence."""
-        return self._run.error
-
-    @property
-    def run(self) -> Run:
-        """The run as it is kept."""
-        return self._run
-
-    @property
-    def outputs(self) -> dict[str, Any]:
-        """The values of the output boundaries, once the run has succeeded."""
-        return self._outputs
-
-    @property
-    def plan(self) -> Plan:
-        """The compiled model that runs."""
-        return self._plan
-
-    def wait(self, timeout_s: float | None = None) -> RunHandle:
-        """Return when the run has ended, or after `timeout_s`; raise what stopped the engine itself, if anything."""
-        self._ended.wait(timeout_s)
-        if self._failure is not None:
-            raise self._failure
-        return self
-
-    def cancel(self) -> None:
-        """Stop the run: nothing new starts, running steps are told and given up after 5 s."""
-        self._local.cancel()
-
-    def steps(self) -> pd.DataFrame:
-        """Return the steps as a table: path, name, status, attempts, seconds, summary, error."""
-        import pandas as pd
-
-        rows = [
-            {
-                "path": step.path,
-                "name": step.name,
-                "status": step.status,
-                "attempts": len(step.attempts),
-                "seconds": step.duration_s,
-                "result": ", ".join(value.summary for value in step.outputs.values()),
-                "error": step.error,
-            }
-            for step in self._runs.steps(self.id)
-        ]
-        columns = ["path", "name", "status", "attempts", "seconds", "result", "error"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def _finish(self, run: Run, outputs: dict[str, Any], failure: BaseException | None = None) -> None:
-        self._run, self._outputs, self._failure = run, outputs, failure
-        self._ended.set()
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id} of {self._run.model_name!r}: {self.status}>"
-
-
 class Runs:
     """The runs of one store."""
 
@@ -146,7 +66,7 @@ class Runs:
     ) -> None:
         self._catalog, self._journal, self._services = catalog, journal, services
         self._models, self._tethers, self._actor, self._capacity = models, tethers, actor, capacity
-        self._live: dict[str, RunHandle] = {}
+        self._live: dict[str, Course] = {}
         self._lock = threading.Lock()
 
     # ---- starting ---------------------------------------------------------------------------------------------
@@ -250,17 +170,17 @@ class Runs:
 
     def live(self, run: str) -> RunHandle | None:
         """Return the handle of a run that is under way in this process."""
-        return self._live.get(run)
+        course = self._live.get(run)
+        return RunHandle(self.steps, course) if course is not None else None
 
     def steps(self, run: str) -> Sequence[Step]:
         """Return the steps of a run: sealed ones from the store, others folded from the journal."""
         kept = self.get(run)
         if kept.status in _ENDED:
             return self._catalog.steps(kept.id)
-        handle = self._live.get(kept.id)
-        if handle is not None:
-            records = handle._local.scribe.records()  # noqa: SLF001 - the handle is this module's own
-            return fold(kept.id, records, handle.plan, ended=False)
+        course = self._live.get(kept.id)
+        if course is not None:
+            return fold(kept.id, course.scribe.records(), course.plan, ended=False)
         return fold(kept.id, self._journal.read(kept.id), self._plan_of(kept), ended=False)
 
     def model_of(self, run: str) -> FunctionModel:
@@ -274,10 +194,10 @@ class Runs:
     def close(self) -> None:
         """Suspend what is under way, to be resumed later, and wait for it."""
         under_way = list(self._live.values())
-        for handle in under_way:
-            handle._local.suspend()  # noqa: SLF001 - the handle is this module's own
-        for handle in under_way:
-            handle._ended.wait(10)  # noqa: SLF001
+        for course in under_way:
+            course.local.suspend()
+        for course in under_way:
+            course.over.wait(10)
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
@@ -305,26 +225,28 @@ class Runs:
         action: Action = "run.started" if recovered is None else "run.resumed"
         after: Json = {"status": "running", "model": run.model, "content_hash": run.content_hash, "trial": run.trial}
         self._catalog.commit(PutRun(run=run), self._record(action, run, None, after))
-        handle = RunHandle(self, run, plan, local)
+        course = Course(run, plan, local, scribe)
         with self._lock:
-            self._live[run.id] = handle
-        threading.Thread(target=self._go, args=(handle, scribe), name=f"treadle-run-{run.id[-6:]}", daemon=True).start()
-        return handle
+            self._live[run.id] = course
+        threading.Thread(target=self._go, args=(course,), name=f"treadle-run-{run.id[-6:]}", daemon=True).start()
+        return RunHandle(self.steps, course)
 
-    def _go(self, handle: RunHandle, scribe: Scribe) -> None:
-        run, outcome = handle.run, Outcome("failed", {}, None)
+    def _go(self, course: Course) -> None:
+        run = course.run
         try:
-            outcome = _checked_outputs(handle.plan.model, handle._local.go(), run)  # noqa: SLF001
-            ended = self._seal(run, handle.plan, outcome, scribe) if outcome.status != "paused" else self._pause(run)
+            outcome = _checked_outputs(course.plan.model, course.local.go(), run)
+            paused = outcome.status == "paused"
+            ended = self._pause(run) if paused else self._seal(run, course.plan, outcome, course.scribe)
         except BaseException as error:  # noqa: BLE001 - a run's thread has nobody above it; the handle carries it
-            stopped = run.model_copy(update={"status": "failed", "error": str(error)})
-            with self._lock:
-                self._live.pop(run.id, None)
-            handle._finish(stopped, {}, error)  # noqa: SLF001
+            self._forget(run)
+            course.end(run.model_copy(update={"status": "failed", "error": str(error)}), {}, error)
             return
+        self._forget(run)
+        course.end(ended, outcome.outputs)
+
+    def _forget(self, run: Run) -> None:
         with self._lock:
             self._live.pop(run.id, None)
-        handle._finish(ended, outcome.outputs)  # noqa: SLF001
 
     def _seal(self, run: Run, plan: Plan, outcome: Outcome, scribe: Scribe) -> Run:
         """Put a run that has ended into the catalog, with its steps and the Merkle root over its records, at once."""

@@ -96,11 +96,10 @@ def run(  # noqa: PLR0917 - options of a command
     if durability not in ("off", "pipelined", "strict"):
         terminal.stop(f"--durability takes off, pipelined or strict, not {durability!r}.", terminal.USAGE)
     with opened(store, tethers) as engine:
-        found, _ = engine.find(Path(model) if model.endswith(".json") else model)
-        target: Any = Path(model) if model.endswith(".json") else found
+        found, _ = engine.find(model)
         with terminal.progress(sum(1 for _ in found.actions())) as watch:
             handle = engine.run(
-                target, _inputs(inputs, settings), durability=durability, until=until, watch=watch, workers=workers
+                model, _inputs(inputs, settings), durability=durability, until=until, watch=watch, workers=workers
             )
         _print_run(engine, handle, as_json=as_json)
 
@@ -372,10 +371,7 @@ def _print_steps(engine: Engine, run: Run) -> None:
 
 def _print_end(run: Run, outputs: dict[str, Any]) -> None:
     for name, value in outputs.items():
-        shown = terminal.plain(value)
-        text = shown if isinstance(shown, str) else str(shown)
-        terminal.out.print(f"\n{name}:", markup=False)
-        terminal.out.print(text if len(text) <= 2_000 else text[:2_000] + " …", markup=False)
+        terminal.value(name, value)
     word = f"{run.model_name} {run.status}" + (f" in {_seconds(run.duration_s)}" if run.duration_s else "")
     terminal.err.print(f"\n{word} · run {run.id}" + (f"\n{run.error}" if run.error else ""), markup=False)
 

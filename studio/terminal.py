@@ -30,7 +30,11 @@ DONE, BAD, USAGE, ENVIRONMENT = 0, 1, 2, 3
 _USAGE_ERRORS = (FileMissing, ModelNotFound, RunNotFound, VersionNotFound, TetherSourceBroken)
 _TONES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "skipped": "dim", "running": "blue"}
 
-out = Console(highlight=False, soft_wrap=True)
+_PIPE_WIDTH = 200
+_WHOLE = frozenset({"run", "id", "status", "took", "started (UTC)"})
+_ROWS_SHOWN = 20
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -98,6 +102,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
     for row in rows:
         shown.add_row(*(_styled(cell) for cell in row))
     out.print(shown)
+
+
+def value(name: str, found: Any) -> None:
+    """Print an output for people: text as it is, tables in columns, charts by their title."""
+    out.print(f"\n[bold]{name.replace('[', '(')}[/]")
+    shown = plain(found)
+    if isinstance(shown, list) and shown and all(isinstance(row, dict) for row in shown):
+        columns = list(dict.fromkeys(key for row in shown for key in row))
+        rows = [[str(row.get(column, "")) for column in columns] for row in shown[:_ROWS_SHOWN]]
+        table(columns, rows, empty="")
+        if len(shown) > _ROWS_SHOWN:
+            out.print(f"… {len(shown) - _ROWS_SHOWN:,} more rows; --json prints them all")
+    elif isinstance(shown, dict) and "chart" in shown:
+        out.print(f"a {shown['chart']} chart, {shown.get('title', '')!r}: the studio draws it", markup=False)
+    else:
+        out.print(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, indent=2), markup=False)
 
 
 def _styled(cell: str) -> str:

@@ -40,7 +40,9 @@ ACTIONS = ("tetherNode", "tetherNode", "tetherNode", "kbNode", "functionModelCon
 
 texts: SearchStrategy[str] = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 numbers: SearchStrategy[float] = st.floats(allow_nan=False, allow_infinity=False)
-scalars = st.none() | st.booleans() | st.integers() | numbers | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+scalars = (
+    st.none() | st.booleans() | st.integers() | numbers | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+)
 json_values: SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
 
@@ -51,3 +51,20 @@ class Head(Frozen):
 
     sequence: Annotated[int, Field(ge=0)] = 0
     hash: str = GENESIS_HASH
+
+
+class Row(NamedTuple):
+    """An entry exactly as a store keeps it: the fields in the order in which they are hashed, and the hash."""
+
+    sequence: int
+    ts: str
+    """UTC, ISO 8601 with microseconds and Z."""
+    actor: str
+    action: str
+    entity_kind: str
+    entity: str
+    run: str | None
+    request: str | None
+    patch: str
+    previous_hash: str
+    hash: str

@@ -47,7 +47,7 @@ class Graph:
         while point not in seen:  # every point left has a predecessor that is left, so walking back must repeat
             seen.add(point)
             point = next(at for at in before[point] if at in rest)
-        return self._named([point, *(self._path(point, point) or ())][:-1])
+        return _inner_loop(self._named([point, *(self._path(point, point) or ())][:-1]))
 
     def path(self, source: str, target: str) -> list[str] | None:
         """Return the nodes from `source` to `target`, both included, by a shortest way along the edges."""
@@ -75,7 +75,8 @@ class Graph:
         return {self._nodes[point] for point in seen}
 
     def _number(self, model: FunctionModel) -> None:
-        for key, node in model.nodes.items():
+        for key in sorted(model.nodes):  # so that which of several cycles is named depends on the model alone
+            node = model.nodes[key]
             self._entering[key] = self._leaving[key] = len(self._nodes)
             self._nodes.append(key)
             if isinstance(node, Stage) or (isinstance(node, Boundary) and node.boundary == "input-output"):
@@ -141,7 +142,7 @@ class Graph:
         queue = deque([start])
         while queue:
             point = queue.popleft()
-            for following in self._after[point]:
+            for following in sorted(self._after[point]):
                 if following in came_from:
                     continue
                 came_from[following] = point
@@ -185,6 +186,16 @@ def would_cycle(model: FunctionModel, edge: Wire | Dependency) -> list[str] | No
     if edge.source not in model.nodes or edge.target not in model.nodes:
         return None
     return Graph(model).path(edge.target, edge.source)
+
+
+def _inner_loop(names: list[str]) -> list[str]:
+    """Return the part between two mentions of one node: a stage may be left at its end and come back to its beginning."""
+    seen: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if name in seen:
+            return names[seen[name] : place]
+        seen[name] = place
+    return names
 
 
 def _reversed(after: list[list[int]]) -> list[list[int]]:

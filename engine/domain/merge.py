@@ -156,6 +156,8 @@ class _Merging:
         self.base, self.ours, self.theirs = base, ours, theirs
         self.conflicts: list[Conflict] = []
         self.nodes: dict[str, Node] = {}
+        self.unsettled: set[str] = set()
+        """Nodes in conflict: which side's stands in `nodes` says nothing."""
 
     def model(self) -> FunctionModel | None:
         """Return the merged model; None if there are conflicts."""
@@ -189,9 +191,13 @@ class _Merging:
                 found = ours
             elif ours is None or theirs is None:
                 self._conflict(key, "removed", None, _told(base, ours), _told(base, theirs))
+                self.unsettled.add(key)
                 found = ours or theirs
             else:
+                known = len(self.conflicts)
                 found = self._merged_node(key, base, ours, theirs)
+                if len(self.conflicts) > known:
+                    self.unsettled.add(key)
             if found is not None:
                 self.nodes[key] = found
 
@@ -234,10 +240,9 @@ class _Merging:
             before, mine, other = base.get(key), ours.get(key), theirs.get(key)
             found = other if mine == before else mine
             if mine not in (before, other) and other != before:
-                changed = mine or other or before
-                assert changed is not None
-                self._conflict(changed.target, f"wire {key}", _json(before), _json(mine), _json(other))
-            if found is not None:
+                target = min(edge.target for edge in (mine, other, before) if edge is not None)
+                self._conflict(target, f"wire {key}", _json(before), _json(mine), _json(other))
+            elif found is not None:
                 merged[key] = found
         return merged
 
@@ -247,8 +252,8 @@ class _Merging:
             for end in (edge.source, edge.target):
                 if end not in self.nodes:
                     self._used(end, f"connected by {edge.id}")
-        for node in self.nodes.values():
-            if isinstance(node, ActionFields) and node.parent not in self.nodes:
+        for key, node in self.nodes.items():
+            if isinstance(node, ActionFields) and node.parent not in self.nodes and key not in self.unsettled:
                 self._used(node.parent, f"given {node.name!r}")
 
     def _used(self, key: str, use: str) -> None:
@@ -259,7 +264,7 @@ class _Merging:
 
     def _refuse_removed_mentions(self) -> None:
         for key, node in self.nodes.items():
-            for mentioned in _mentions(node):
+            for mentioned in () if key in self.unsettled else _mentions(node):
                 if mentioned in self.nodes or mentioned not in self.base.nodes:
                     continue
                 remover = self.ours if mentioned not in self.ours.nodes else self.theirs
@@ -274,7 +279,9 @@ class _Merging:
                 (wire.source, wire.source_port, "output"),
                 (wire.target, wire.target_port, "input"),
             ):
-                if end in self.nodes and not _has_port(self.nodes[end], port, side):
+                if end in self.unsettled or end not in self.nodes:
+                    continue
+                if not _has_port(self.nodes[end], port, side):
                     adder, other = (self.ours, self.theirs) if key in self.ours.wires else (self.theirs, self.ours)
                     if _has_port(adder.nodes.get(end), port, side) and not _has_port(other.nodes.get(end), port, side):
                         told = ("connected", "taken away") if adder is self.ours else ("taken away", "connected")
@@ -287,7 +294,7 @@ class _Merging:
                 added.setdefault((wire.target, wire.target_port), []).append(wire)
         for (target, port), found in added.items():
             node = self.nodes.get(target)
-            if node is None or any(one.many for one in node.inputs if one.name == port):
+            if node is None or target in self.unsettled or any(one.many for one in node.inputs if one.name == port):
                 continue
             mine = [wire for wire in found if wire.id in self.ours.wires]
             others = [wire for wire in found if wire.id in self.theirs.wires]

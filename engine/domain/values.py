@@ -18,8 +18,10 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic.functional_serializers import WrapSerializer
-from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, SerializerFunctionWrapHandler
 
 from engine.domain.canonical import Json
 
@@ -40,6 +42,7 @@ def _as_dict(value: Mapping[Any, Any], handler: SerializerFunctionWrapHandler) -
 FrozenMap = Annotated[Mapping[_K, _V], AfterValidator(MappingProxyType), WrapSerializer(_as_dict)]
 """A mapping that can't be changed in place; equal to any mapping with the same items."""
 
+_SEMVER = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -202,13 +205,18 @@ class Semver(Frozen):
         return str(self)
 
     @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        del core_schema, handler
+        return {"type": "string", "pattern": f"^{_SEMVER}$", "title": "Semver", "description": cls.__doc__ or ""}
+
+    @classmethod
     def parse(cls, text: str) -> Semver:
         """Read '1.2.3'; raise ValueError for anything else."""
         return cls(**cls._numbers(text))
 
     @staticmethod
     def _numbers(text: str) -> dict[str, int]:
-        match = re.fullmatch(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", text)
+        match = re.fullmatch(_SEMVER, text)
         if match is None:
             message = f"{text[:40]!r} is not a version like 1.2.3"
             raise ValueError(message)

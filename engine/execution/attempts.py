@@ -14,6 +14,7 @@ from engine.execution.frames import Frame, Job
 from engine.execution.items import PerItem
 from engine.execution.plan import Work
 from engine.execution.values import Encoded
+from engine.ports import Invoke
 
 if TYPE_CHECKING:
     from engine.execution.local import LocalRun
@@ -38,8 +39,8 @@ class Attempts:
         """Begin an action whose turn has come: decide its condition, then make its first attempt."""
         work = frame.plan.work[slot]
         assert work is not None
-        if work.plain and self._fresh:
-            self._call_plainly(frame, slot, work)
+        if work.plain and self._fresh and work.invoke is not None:
+            self._call_plainly(frame, slot, work, work.invoke)
             return
         node = work.node
         job = Job(frame, slot, work, frame.prefix + node.id, frame.arguments(slot))
@@ -56,7 +57,7 @@ class Attempts:
         else:
             self.attempt(job)
 
-    def _call_plainly(self, frame: Frame, slot: int, work: Work) -> None:
+    def _call_plainly(self, frame: Frame, slot: int, work: Work, invoke: Invoke) -> None:
         """Do what `attempt` does for a pure inline call with constants only, without a job unless it fails."""
         scribe, node = self._scribe, work.node
         path = frame.prefix + node.id
@@ -66,7 +67,7 @@ class Attempts:
         try:
             given = {**work.ports, **inputs} if work.ports else inputs
             outputs = invocation.outputs_of(
-                work, work.invoke(given, work.fixed, context), inputs, self._services.expressions
+                work, invoke(given, work.fixed, context), inputs, self._services.expressions
             )  # type: ignore[misc]
             kept = scribe.encoded(outputs)
         except Exception as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours

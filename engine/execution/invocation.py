@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Knowledge, NestedModel, Tether
+from engine.domain.values import Expression
 from engine.errors import NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
 from engine.execution.plan import Work
 from engine.execution.values import Encoded, encode
@@ -78,12 +79,12 @@ def with_parameters(
 def outputs_of(work: Work, result: Any, inputs: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
     """Return the value of each output port of the node from what its tether returned."""
     node = work.node
-    given = result if isinstance(result, Mapping) else {"result": result}
-    mapping = node.output_mapping if isinstance(node, Tether) else {}
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"result": result}
+    mapping: Mapping[str, Expression] = node.output_mapping if isinstance(node, Tether) else {}
     outputs: dict[str, Any] = {}
     for port in node.outputs:
         if port.name in mapping:
-            whole = given["result"] if set(given) == {"result"} else dict(given)
+            whole: Any = given["result"] if set(given) == {"result"} else dict(given)
             scope = {**inputs, "inputs": dict(inputs), "result": whole}
             outputs[port.name] = expressions.evaluate(mapping[port.name].cel, scope)
         elif port.name in given:
@@ -128,8 +129,10 @@ def missing_inputs(model: FunctionModel, inputs: Mapping[str, Any]) -> str | Non
 def constant_outputs(work: Work, constant: Any) -> dict[str, Any]:
     """Return the outputs that a constant fallback gives: by port if it is an object of ports, else on each port."""
     names = [port.name for port in work.node.outputs] or ["result"]
-    if isinstance(constant, dict) and set(names) <= set(constant):
-        return {name: constant[name] for name in names}
+    if isinstance(constant, dict):
+        by_port = cast("dict[str, Any]", constant)
+        if set(names) <= set(by_port):
+            return {name: by_port[name] for name in names}
     return dict.fromkeys(names, constant)
 
 

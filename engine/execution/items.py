@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.errors import StepCancelled, TetherFailed
 from engine.execution.frames import Items, Job
@@ -22,15 +22,15 @@ class PerItem:
 
     def begin(self, job: Job, port: str) -> None:
         """Begin a step that works through the list at `port`."""
-        values = job.inputs.get(port, job.work.constants.get(port))
-        rows = values.to_pylist() if hasattr(values, "to_pylist") else values
+        values: Any = job.inputs.get(port, job.work.constants.get(port))
+        rows: Any = values.to_pylist() if hasattr(values, "to_pylist") else values
         self._attempts.start(job)
-        if not isinstance(rows, list | tuple) or len(rows) > _MAX_ITEMS:
+        if not isinstance(rows, list | tuple) or len(cast("list[Any]", rows)) > _MAX_ITEMS:
             reason = f"it works through {port!r} item by item, but got no list there"
             self._attempts.fail(job, TetherFailed(kind="No list", reason=reason), final=True)
             return
         home = job.frame.plan.container[job.slot]
-        job.items = Items(list(rows), job.inputs, job.frame.plan.limits[home] if home >= 0 else 1)
+        job.items = Items(list(cast("list[Any]", rows)), job.inputs, job.frame.plan.limits[home] if home >= 0 else 1)
         self._more(job)
 
     def _more(self, whole: Job) -> None:

@@ -280,7 +280,9 @@ class LocalRun:
         for source, necessity, condition in frame.plan.guards[slot]:
             if necessity != "conditional" or condition is None:
                 continue
-            steps = {frame.plan.nodes[member].id: frame.values[member] or {} for member in frame.plan.members[source]}
+            steps: dict[str, Any] = {
+                frame.plan.nodes[member].id: frame.values[member] or {} for member in frame.plan.members[source]
+            }
             try:
                 holds = self.services.expressions.evaluate(condition.cel, {"steps": steps, "run": self.facts})
             except TreadleError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Action, AgentTask, Boundary, Knowledge, NestedModel, Stage, Tether
@@ -323,9 +323,11 @@ class _Compiler:
 
 def cel_of(value: Any) -> str | None:
     """Return the expression in a parameter written `{"$cel": "…"}`, else None."""
-    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("$cel"), str):
-        return value["$cel"]
-    return None
+    if not isinstance(value, dict):
+        return None
+    found = cast("dict[str, Any]", value)
+    text = found.get("$cel")
+    return text if len(found) == 1 and isinstance(text, str) else None
 
 
 def _effect(node: Action, spec: TetherSpec | None) -> bool:

@@ -50,13 +50,13 @@ def skipped_body(reason: str) -> bytes:
 class Recovered:
     """What a journal says has happened already, by path."""
 
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Kept outputs by port; `outputs_of` decodes them."""
-    failures: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict[str, int])
     """How many attempts failed."""
-    final: dict[str, str] = field(default_factory=dict)
+    final: dict[str, str] = field(default_factory=dict[str, str])
     """Steps that failed for good, with the error."""
-    skipped: set[str] = field(default_factory=set)
+    skipped: set[str] = field(default_factory=set[str])
 
     @property
     def empty(self) -> bool:

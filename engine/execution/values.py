@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from engine.domain.runs import INLINE_LIMIT_BYTES, StoredValue
 from engine.errors import NotSerializable
@@ -87,9 +87,10 @@ def summary(value: Any) -> str:
     if _is_table(value):
         return _count(len(value), "row")
     if isinstance(value, Mapping):
-        return str(value["title"])[:60] if isinstance(value.get("title"), str) else _count(len(value), "field")
+        title = cast("Mapping[str, Any]", value).get("title")
+        return title[:60] if isinstance(title, str) else _count(len(cast("Mapping[str, Any]", value)), "field")
     if isinstance(value, list | tuple):
-        return _count(len(value), "item")
+        return _count(len(cast("list[Any]", value)), "item")
     if isinstance(value, float):
         return f"{value:.6g}"
     if value is None:
@@ -109,7 +110,7 @@ def _text(value: str, port: str) -> Encoded:
 
 def _is_table(value: Any) -> bool:
     """Say whether it is a pyarrow.Table or a pandas.DataFrame, without importing either."""
-    kind = type(value)
+    kind: type = type(value)
     return (kind.__name__, kind.__module__.partition(".")[0]) in {("Table", "pyarrow"), ("DataFrame", "pandas")}
 
 
@@ -132,7 +133,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, set | frozenset):
-        return sorted(value)
+        return sorted(cast("set[Any]", value))
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):
         return value.item()

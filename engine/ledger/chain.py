@@ -16,30 +16,15 @@ from typing import Literal, NamedTuple, TypeAlias
 from pydantic import ValidationError
 
 from engine.domain.canonical import Json, canonical_bytes
-from engine.domain.events import Draft, Entry, Head
+from engine.domain.events import Draft, Entry, Head, Row
 from engine.errors import LedgerTampered, NotCanonical
+
+__all__ = ["FORM", "Row", "entry_hash", "entry_of", "link", "merkle_root", "patch", "row_of", "ts_text"]
 
 FORM = "treadle-ledger/1"
 """The first element of what is hashed: the domain and the version of the form."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-class Row(NamedTuple):
-    """An entry exactly as a store keeps it: the fields in the order in which they are hashed, and the hash."""
-
-    sequence: int
-    ts: str
-    """UTC, ISO 8601 with microseconds and Z."""
-    actor: str
-    action: str
-    entity_kind: str
-    entity: str
-    run: str | None
-    request: str | None
-    patch: str
-    previous_hash: str
-    hash: str
 
 
 Hashed: TypeAlias = tuple[int, str, str, str, str, str, str | None, str | None, str, str]

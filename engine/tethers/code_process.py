@@ -117,8 +117,8 @@ class _Process:
         for descriptor in (self._request, self._answers, self._output):
             os.set_blocking(descriptor, False)
 
-    def converse(self) -> bytes:
-        """Write the request and return the answer; empty if the process ended without one."""
+    def converse(self) -> bytes | None:
+        """Write the request and return the answer; None if the process ended without one."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ, self._hear)
             selector.register(self._output, selectors.EVENT_READ, self._listen)
@@ -133,7 +133,7 @@ class _Process:
                     while self._hear() and not self._is_answered():
                         pass
                     break
-        return bytes(memoryview(self._answer)[wire.LENGTH.size :]) if self._is_answered() else b""
+        return bytes(memoryview(self._answer)[wire.LENGTH.size :]) if self._is_answered() else None
 
     def end(self) -> int:
         """Kill the process and all that it started; return how it ended (negative: the signal)."""
@@ -228,8 +228,8 @@ class _Printed:
             self._context.log(f"… at least {self._dropped:,} more bytes were printed and left out")
 
 
-def _value_of(answer: bytes, status: int, limits: Limits, context: StepContext) -> Any:
-    if not answer:
+def _value_of(answer: bytes | None, status: int, limits: Limits, context: StepContext) -> Any:
+    if answer is None:
         raise CodeFailed(reason=_ending(status, limits))
     try:
         frames = list(wire.frames_of(memoryview(answer)))

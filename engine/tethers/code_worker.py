@@ -186,8 +186,9 @@ def _sent(value: Any, memory_bytes: int) -> list[tuple[str, bytes]]:
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    named = type(value) is dict and value and all(type(name) is str for name in value)
-    return value if named else None
+    kind = value.__class__
+    names: list[Any] = list(value) if kind is dict else []
+    return value if names and all(type(name) is str for name in names) else None
 
 
 def too_large(size: int) -> str:

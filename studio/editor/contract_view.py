@@ -23,7 +23,7 @@ from studio.theme import button, html
 Do = Callable[[str, Sequence[Edit], str], str | None]
 """Does edits as a step of this name and key; returns why it was refused, or None."""
 _ROW_CSS = """
-:host{display:block;padding:8px;border:1px solid var(--line);border-radius:var(--r2);background:var(--bg)}
+:host{padding:8px;border:1px solid var(--line);border-radius:var(--r2);background:var(--bg)}
 """
 _ANY = Field(("default",), "Default", "json")
 _TEXT = Field(("default",), "Default", "text")

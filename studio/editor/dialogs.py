@@ -26,7 +26,9 @@ class Questions:
     """One dialog that asks one thing at a time. Answers that fail stay on the page with the reason."""
 
     def __init__(self) -> None:
-        self.dialog = Dialog(body=pn.Column(margin=0), margin=0)
+        # One body for good: the browser half holds on to it, only what is in it changes.
+        self._body = pn.Column(margin=0, sizing_mode="stretch_width", styles=_GAP)
+        self.dialog = Dialog(body=self._body, margin=0, width=0, height=0, styles={"position": "absolute"})
 
     def close(self) -> None:
         """Close the dialog."""
@@ -78,7 +80,7 @@ class Questions:
         go.on_click(answered)
         leave.on_click(lambda _: self.close())
         row = pn.Row(leave, go, margin=0, sizing_mode="stretch_width", styles=_END)
-        self.dialog.body = pn.Column(*parts, note, row, margin=0, sizing_mode="stretch_width", styles=_GAP)
+        self._body.objects = [*parts, note, row]
         self.dialog.param.update(title=title, open=True)
 
 
@@ -89,7 +91,7 @@ def proposal_reasons(proposal: Proposal) -> tuple[str, ...]:
 
 
 _WORDS_CSS = """
-:host{display:block;font-size:var(--t2);line-height:1.5;color:var(--ink-2)}
+:host{font-size:var(--t2);line-height:1.5;color:var(--ink-2)}
 .reasons{margin:8px 0 0;padding-left:18px}
 """
 

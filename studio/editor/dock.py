@@ -30,7 +30,6 @@ _TONES = {
 _ICONS = {"ok": "check", "bad": "x", "run": "loader-circle", "warn": "triangle-alert"}
 _TABS = ("steps", "data", "problems", "logs", "runs")
 _LOG_CSS = """
-:host{display:block}
 pre{margin:0;padding:10px 14px;border:0;background:none;font:var(--t2)/1.6 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}
 p{margin:0;padding:22px 16px;color:var(--ink-3);text-align:center;font-size:var(--t2)}
 p.failed{padding:10px 14px;text-align:left;color:var(--bad);background:var(--bad-soft)}
@@ -94,7 +93,9 @@ class Dock:
     def run_changed(self) -> None:
         """Follow the run: it began or ended."""
         self._titles()
-        if self.tab != "problems":
+        if self.tab == "problems" and self._state.trial.running:
+            self._bar.value = "steps"
+        else:
             self._shown = None
             self.refresh()
 
@@ -159,7 +160,7 @@ class Dock:
             tone = _TONES.get(status["state"], "idle")
             ms = status.get("ms")
             attempts = len(step.attempts) if step is not None else status.get("attempt", "")
-            said = status.get("message") or status.get("detail", "")
+            said = status.get("message") or (step.reason if step is not None else None) or status.get("detail", "")
             cells = [
                 {"text": model.nodes[key].name},
                 {"text": status["state"], "tone": tone, **_mark(tone)},

@@ -21,8 +21,8 @@ Judge = Callable[[Field, str], str | None]
 """Returns why a text is no expression, as a sentence, or None."""
 
 _LONGEST_AREA_ROWS = 18
+_ROW_CHARS = 36
 FORM_CSS = """
-:host{display:block}
 .field-label{display:flex;align-items:center;gap:4px;font-size:var(--t1);font-weight:600;color:var(--ink-2);line-height:1.4}
 .field-note{font-size:var(--t1);line-height:1.4;color:var(--ink-3);overflow-wrap:anywhere}
 .field-note.bad{color:var(--bad)}
@@ -100,7 +100,7 @@ class FieldView:
             return pn.widgets.Select(options=self._choices(value), value=json.dumps(value), **shared)
         if field.kind in ("area", "code", "json"):
             text = text_of(field, value)
-            rows = 3 if field.kind == "json" else 5
+            rows = _rows_for(text)
             return pn.widgets.TextAreaInput(
                 value=text, auto_grow=True, rows=rows, max_rows=_LONGEST_AREA_ROWS, placeholder=field.placeholder,
                 max_length=1_000_000, css_classes=[] if field.kind == "area" else ["tr-code"], **shared,
@@ -175,6 +175,12 @@ class FieldView:
         if str(mark) != self._note.object:
             self._note.object = str(mark)
         self._note.visible = bool(text)
+
+
+def _rows_for(text: str) -> int:
+    """Return how many rows a text takes at the inspector's width, one more to write in."""
+    rows = sum(1 + len(line) // _ROW_CHARS for line in text.split("\n"))
+    return max(3, min(_LONGEST_AREA_ROWS, rows + 1))
 
 
 class FormView:

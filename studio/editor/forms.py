@@ -199,15 +199,14 @@ def _port_field(port: Port, names: tuple[str, ...]) -> Field:
 
 def _binding_form(node: Tether, spec: TetherSpec | None) -> tuple[Section, ...]:
     default = spec.effect if spec is not None else False
-    word = "Leaves the process: never repeated" if default else "Pure: may be recomputed"
     effect = Field(
         ("effect",),
         "Effect",
         "select",
         options=options(
-            (f"{word} (as the function says)", None),
+            (f"As the function says: {'an effect' if default else 'pure'}", None),
             ("Pure: may be recomputed", False),
-            ("Leaves the process: never repeated", True),
+            ("An effect: never repeated", True),
         ),
     )
     if node.binding == "http":

@@ -30,7 +30,6 @@ WIDTH = 308
 _NAME = Field(("name",), "Name", "text", needed=True)
 _DESCRIPTION = Field(("description",), "Description", "area", default="", placeholder="What it is for")
 _HEAD_CSS = """
-:host{display:block}
 .who{display:flex;align-items:center;gap:8px;height:36px;min-width:0}
 .who b{font-weight:600;font-size:var(--t3);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .chip{display:grid;place-items:center;flex:none;width:22px;height:22px;border-radius:6px;color:var(--kind);background:color-mix(in srgb,var(--kind) 15%,transparent)}
@@ -59,7 +58,7 @@ class Inspector:
         self._bar.param.watch(self._tab_changed, "value")
         self._body = pn.Column(
             margin=0, sizing_mode="stretch_both", scroll=True, css_classes=["inspector-form"],
-            styles={"padding": "12px", "gap": "10px", "border-top": "1px solid var(--line)"},
+            styles={"padding": "2px 12px 12px", "gap": "10px", "border-top": "1px solid var(--line)"},
         )  # fmt: skip
         self._foot = pn.Row(margin=0, sizing_mode="stretch_width", visible=False, styles=_FOOT)
         self.tools = pn.Row(margin=0, width=28)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.domain.canonical import Json
 from engine.domain.values import Port
 from engine.ports import ModelRow, TetherSpec
+from engine.tethers import library
+from engine.tethers.describe import describe
 from studio.editor.canvas import ports_view
 from studio.editor.templates import AGENT, GATEWAY, INPUT, KNOWLEDGE, NESTED, OUTPUT, STAGE, TETHER, fields_of, tether_fields
 
 Entry = dict[str, Any]
 ACTION_BINDINGS = ("code", "sql", "http", "mcp", "spindle")
 """Functions of these bindings stand under Actions, in this order, before the library."""
-_OWN = ("own", "yours", "your functions", "installed", "")
 _STARTERS = ("files.read_csv",)
 
 
@@ -40,8 +42,13 @@ def catalog(specs: Iterable[TetherSpec], models: Sequence[ModelRow], *, model: s
 
 
 def is_own(spec: TetherSpec) -> bool:
-    """Return whether a function is the user's own: no category of the library names it."""
-    return spec.category.casefold() in _OWN
+    """Return whether a function is the user's own: not of the library."""
+    return spec.reference not in _library_references()
+
+
+@functools.cache
+def _library_references() -> frozenset[str]:
+    return frozenset(describe(function).spec.reference for function in library.functions())
 
 
 def _kind(

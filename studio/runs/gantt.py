@@ -35,7 +35,6 @@ _MOST_PX = ROW_PX * 13
 _ROOM_AT_END = 1.04
 _FIELDS = ("row", "start", "end", "middle", "color", "label", "name", "took", "result")
 _CSS = """
-.clickable{border-right:1px solid var(--line)}
 .row{display:flex;align-items:center;gap:6px;box-sizing:border-box;width:100%;height:32px;padding:0 10px 0 12px;border:0;
   border-bottom:1px solid var(--line);background:none;color:var(--ink);font:400 var(--t3)/1 var(--font);text-align:left;cursor:pointer}
 .row:hover{background:var(--idle-soft)}
@@ -50,7 +49,7 @@ _LEGEND_CSS = """
 .legend span{display:flex;align-items:center;gap:6px}
 .legend i{width:9px;height:9px;border-radius:2px}
 """
-_HALF_LINE = 0.5 / ROW_PX
+_HALF_LINE = 1.5 / ROW_PX
 _LONG_S = 100.0
 # Whole numbers where they suffice; the unit stands at every number, as everywhere in the studio.
 _SECONDS = """
@@ -81,7 +80,7 @@ class Gantt:
         rows = pn.Row(self._names, self._bars_pane, sizing_mode="stretch_width", margin=0)
         self._box = pn.Column(rows, scroll="y-auto", height=ROW_PX, sizing_mode="stretch_width", margin=0)
         self._frame = self._framed()
-        self._head = Clickable(Markup(""), stylesheets=[".clickable{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"], align="center")
+        self._head = Clickable(Markup(""), stylesheets=[".inside{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"], align="center")
         self._place = html(Markup(""), align="center")
         self._pager = pn.Row(
             button("Earlier rows", "chevron-up", "ghost", icon_only=True, on_click=lambda _: self._turn(-1)),
@@ -220,7 +219,7 @@ class Gantt:
         place = next((at for at, row in enumerate(self._state.shown) if row.step.path == selected), None)
         self._here.visible = place is not None
         if place is not None:
-            self._here.update(top=place, bottom=place + 1)
+            self._here.update(top=place - 1 / ROW_PX, bottom=place + 1 - 2 / ROW_PX)
 
     def _page_place(self) -> None:
         rows, page = len(self._state.rows), self._state.page

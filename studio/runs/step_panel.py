@@ -26,7 +26,7 @@ _ROWS = 8
 _CSS = (
     COPY_CSS
     + """
-.clickable{display:grid;gap:14px}
+.inside{display:grid;grid-template-columns:minmax(0,1fr);gap:14px}
 h2{margin:0;font-size:var(--t3);overflow-wrap:anywhere;display:-webkit-box;-webkit-line-clamp:3;-webkit-box-orient:vertical;overflow:hidden}
 .head{display:grid;gap:6px;justify-items:start}
 .kind{font-size:var(--t2);color:var(--ink-2)}

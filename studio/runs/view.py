@@ -15,7 +15,7 @@ from studio.runs.state import PAGE_ROWS, STATUSES, Found, RunsState
 from studio.shell import Bar, Crumb, Page, PageContext
 from studio.theme import button, duration, empty_state, html, number, short_id
 from studio.values.clickable import Clickable, Navigator
-from studio.values.listing import BOX, LIST_CSS, table, when
+from studio.values.listing import BOX, LIST_CSS, QUIET_LABEL, table, when
 from studio.values.loading import Latest, Repeat
 from studio.values.states import status_pill, word_of
 
@@ -29,7 +29,7 @@ _HEADS = (
     ("Version", "84px", ""),
     ("Started", "110px", ""),
     ("Took", "96px", "num"),
-    ("Steps", "104px", "num"),
+    ("Steps", "128px", "num"),
     ("By", "110px", ""),
 )
 
@@ -58,7 +58,7 @@ class RunsView:
         self._newer = button("Newer", "chevron-left", on_click=lambda _: self._turn(-1))
         self._older = button("Older", "chevron-right", on_click=lambda _: self._turn(1))
         self._pager = pn.Row(self._newer, self._older, self._place, css_classes=["tr-actions"], margin=(12, 0, 0, 0))
-        self.main = pn.Column(self._filters(), self._room, self._navigator, sizing_mode="stretch_width", margin=0, max_width=1280)
+        self.main = pn.Column(self._filters(), self._room, self._navigator, sizing_mode="stretch_width", margin=0, max_width=1320)
         self._session = ctx.session
         state.param.watch(lambda *_: self._ask(), ["status", "model", "text", "page"])
         self._show(state.load())
@@ -66,10 +66,14 @@ class RunsView:
 
     def _filters(self) -> pn.viewable.Viewable:
         state = self._state
-        text = pn.widgets.TextInput(value=state.text, placeholder="Find by model, run id or error", width=280, margin=0)
+        quiet: dict[str, Any] = {"margin": 0, "stylesheets": [QUIET_LABEL]}
+        words = "Find by model, run id or error"
+        text = pn.widgets.TextInput(name=words, value=state.text, placeholder=words, width=280, **quiet)
         text.param.watch(lambda event: setattr(state, "text", event.new), "value_input")
-        status = pn.widgets.Select(options={"Any status": "", **{word_of(one): one for one in STATUSES}}, value=state.status, width=140, margin=0)
-        model = pn.widgets.Select(options={"Any model": "", **state.models()}, value=state.model, width=220, margin=0)
+        statuses = {"Any status": "", **{word_of(one): one for one in STATUSES}}
+        status = pn.widgets.Select(name="Status", options=statuses, value=state.status, width=140, **quiet)
+        models = {"Any model": "", **state.models()}
+        model = pn.widgets.Select(name="Model", options=models, value=state.model, width=220, **quiet)
         status.link(state, value="status")
         model.link(state, value="model")
         title = html(Markup("<h1>Runs</h1>"), stylesheets=["h1{margin:0}"], align="center")

@@ -14,7 +14,7 @@ from studio.theme import icon
 _ESM = """
 export function render({ model, el }) {
   const box = document.createElement("div");
-  box.className = "clickable";
+  box.className = "inside";
   const focused = () => box.getRootNode().activeElement?.dataset?.key;
   const draw = () => {
     const key = focused(), tops = [...box.querySelectorAll("[data-scroll]")].map((part) => part.scrollTop);

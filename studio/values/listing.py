@@ -27,6 +27,11 @@ table.list{width:100%;border-collapse:collapse;table-layout:fixed;font-size:var(
 .list .mono{color:var(--ink-3)}
 .list .doing{position:relative;z-index:1}
 """
+# The label of a filter is read to screen readers; the placeholder says it to everybody else.
+QUIET_LABEL = (
+    ".bk-input-group>label,.bk-input-group label{position:absolute!important;width:1px;height:1px;overflow:hidden;"
+    "clip-path:inset(50%);white-space:nowrap}"
+)
 BOX = {"border": "1px solid var(--line)", "border-radius": "var(--r3)", "background": "var(--surface)", "overflow": "hidden"}
 
 

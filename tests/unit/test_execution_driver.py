@@ -275,7 +275,7 @@ def test_a_required_dependency_needs_success(necessity, state) -> None:
         stage("two"),
         step("x", "boom", parent="one", inputs=()),
         step("y", "sum", parent="two", many=True),
-        depends=[Dependency(id="d", source="one", target="two", necessity=necessity)],
+        depends=[Dependency(id="d0", source="one", target="two", necessity=necessity)],
     )
     assert Bench().go(found).states == {"x": "failed", "y": state}
 
@@ -291,7 +291,7 @@ def test_a_conditional_dependency_looks_at_what_the_stage_gave(value, state) -> 
         wires=[("in", "a", "x", "a")],
         depends=[
             Dependency(
-                id="d", source="one", target="two", necessity="conditional", condition={"$cel": "steps.x.result > 10"}
+                id="d0", source="one", target="two", necessity="conditional", condition={"$cel": "steps.x.result > 10"}
             )
         ],
     )
@@ -306,7 +306,7 @@ def test_a_conditional_dependency_that_can_not_be_evaluated_fails_the_run() -> N
         step("x", "sum", parent="one", many=True),
         step("y", "sum", parent="two", many=True),
         depends=[
-            Dependency(id="d", source="one", target="two", necessity="conditional", condition={"$cel": "steps.q.r"})
+            Dependency(id="d0", source="one", target="two", necessity="conditional", condition={"$cel": "steps.q.r"})
         ],
     )
     assert "steps.q.r" in (Bench().go(found).outcome.error or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from engine.errors import NotJson, TetherFailed
 from engine.tethers.library import files, places
 

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from engine.errors import StepCancelled, TetherFailed
 from engine.tethers.library import reshaping, sql, tables
 from engine.tethers.library.columns import as_tables, measures_of, unique
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 HOSTILE = ['a"b', "a b", "select", "x;--", "na'me", "ünï", "per%cent", "new\nline", "$1", "?"]
 ROWS = pa.table({"name": ["Ada", "Bo", None], "price": [12.5, None, 3.0], "n": [1, 2, 3]})

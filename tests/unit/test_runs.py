@@ -133,7 +133,9 @@ def test_large_values_are_blobs_and_come_back(eng) -> None:
 def test_a_run_under_way_can_be_looked_at_and_cancelled(eng) -> None:
     run = eng.start(simple("tests.hold"), {"a": 1})
     assert run.status == "running"
-    assert eng.runs.live(run.id) is run
+    live = eng.runs.live(run.id)
+    assert live is not None
+    assert live.id == run.id
     assert [entry.status for entry in eng.runs.steps(run.id)] == ["pending"]
     run.cancel()
     assert run.wait(10).status == "cancelled"

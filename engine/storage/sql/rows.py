@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, content_hash
 from engine.domain.edits import EditBatch
 from engine.domain.events import Entry
 from engine.domain.model import FunctionModel
@@ -33,6 +33,7 @@ def model_row(model: FunctionModel, updated_at: datetime) -> Values:
         "tag_search": tag_search(model),
         "search": model_search(model),
         "nodes": len(model.nodes),
+        "nodes_key": content_hash(sorted((node.id, node.kind, node.name) for node in model.nodes.values())),
         "updated_at": updated_at,
         "deleted_at": model.deleted_at,
         "body": packed(model_json(model)),

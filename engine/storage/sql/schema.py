@@ -56,6 +56,7 @@ class _Models(TypedColumns):
     tag_search: Named[str] = Column(_TEXT, nullable=False)
     search: Named[str] = Column(_TEXT, nullable=False)
     nodes: Named[int] = Column(Integer, nullable=False)
+    nodes_key: Named[str] = Column(_TEXT, nullable=False)
     updated_at: Named[datetime] = Column(_MOMENT, nullable=False)
     deleted_at: Named[datetime | None] = Column(_MOMENT)
     body: Named[bytes] = Column(LargeBinary, nullable=False)

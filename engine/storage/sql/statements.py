@@ -106,11 +106,23 @@ HEAD = select(ledger_head.c.sequence, ledger_head.c.hash).where(ledger_head.c.id
 INSERT_MODEL = insert_rows(models)
 UPDATE_MODEL = (
     update(models)
-    .where(models.c.id == bindparam("key"), models.c.revision == bindparam("expected"))
+    .where(models.c.id == bindparam("key"))
     .values({column.name: bindparam(column.name) for column in models.columns if column.name != "id"})
-    .returning(models.c.id)
 )
+UPDATE_BODY = (
+    update(models)
+    .where(models.c.id == bindparam("key"))
+    .values({name: bindparam(name) for name in ("revision", "updated_at", "body")})
+)
+"""For an edit inside the model, as most are: an update costs by the column, and three are cheaper than sixteen."""
 REVISION = select(models.c.revision).where(models.c.id == bindparam("model"))
+SEEN_OUTSIDE = ("organization", "name", "description", "status", "version", "owner", "tags", "nodes", "nodes_key")
+"""The columns from which the others besides revision, time and body follow."""
+BEFORE = select(
+    models.c.revision,
+    models.c.deleted_at.is_not(None).label("is_deleted"),
+    *(models.columns[name] for name in SEEN_OUTSIDE),
+).where(models.c.id == bindparam("model"))
 NAMESAKE = (
     select(models.c.id)
     .where(

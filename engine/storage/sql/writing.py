@@ -87,15 +87,23 @@ def _insert_model(connection: Connection, model: FunctionModel, updated_at: date
 
 
 def _update_model(connection: Connection, model: FunctionModel, expected: int, updated_at: datetime) -> None:
-    row = {name: value for name, value in rows.model_row(model, updated_at).items() if name != "id"}
-    changed = connection.execute(statements.UPDATE_MODEL, {**row, "key": model.id, "expected": expected}).first()
-    if changed is None:
-        current = connection.execute(statements.REVISION, {"model": model.id}).scalar()
-        if current is None:
-            raise ModelNotFound(name=model.id)
-        raise StaleRevision(current=current, based_on=expected)
+    """Replace a model. Nobody else writes meanwhile: the turn was taken."""
+    before = connection.execute(statements.BEFORE, {"model": model.id}).mappings().first()
+    if before is None:
+        raise ModelNotFound(name=model.id)
+    if before["revision"] != expected:
+        raise StaleRevision(current=before["revision"], based_on=expected)
+    row = rows.model_row(model, updated_at)
+    inside_only = model.deleted_at is None and not before["is_deleted"]
+    if inside_only and all(before[name] == row[name] for name in statements.SEEN_OUTSIDE):
+        changes = {"revision": model.revision, "updated_at": updated_at, "body": row["body"]}
+        connection.execute(statements.UPDATE_BODY, {**changes, "key": model.id})
+        return
     _refuse_namesake(connection, model)
-    _update_nodes(connection, model)
+    changes = {name: value for name, value in row.items() if name != "id"}
+    connection.execute(statements.UPDATE_MODEL, {**changes, "key": model.id})
+    if before["nodes_key"] != row["nodes_key"]:
+        _update_nodes(connection, model)
 
 
 def _refuse_namesake(connection: Connection, model: FunctionModel) -> None:
@@ -107,7 +115,7 @@ def _refuse_namesake(connection: Connection, model: FunctionModel) -> None:
 
 
 def _update_nodes(connection: Connection, model: FunctionModel) -> None:
-    """Write only the rows that differ: most edits move or configure, and leave names and kinds as they are."""
+    """Write only the rows that differ."""
     wanted = rows.node_rows(model)
     stored = {row.node: (row.kind, row.name) for row in connection.execute(statements.NODES, {"model": model.id})}
     gone = [node for node in stored if node not in wanted]

@@ -185,7 +185,8 @@ def pivot_rows(
     keys = existing(rows, by, purpose="to stay")
     existing(rows, [columns, values])
     sought = f"SELECT DISTINCT CAST({quoted(columns)} AS VARCHAR) AS v FROM rows WHERE v IS NOT NULL ORDER BY ALL"  # noqa: S608
-    wide: list[str] = ask(sought, {"rows": rows}, context=context, what="Pivot").column("v").to_pylist()
+    found = ask(sought, {"rows": rows}, context=context, what="Pivot")
+    wide = [str(value) for value in found.column("v").to_pylist()]
     if len(wide) > _MOST_PIVOTED:
         raise ValueError(f"{columns!r} has {len(wide)} values, too many for columns. Group or filter the rows first.")
     names = unique([*keys, *wide])[len(keys) :]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -125,11 +125,11 @@ def sort_rows(rows: pa.Table, *, by: Names, descending: bool = False) -> pa.Tabl
         return rows
     direction = "descending" if descending else "ascending"
     keys = existing(rows, by, purpose="to sort by")
-    chosen = pa.table({str(place): rows.column(name) for place, name in enumerate(keys)})
+    chosen = rows.select(keys).rename_columns([str(place) for place in range(len(keys))])
     chosen = chosen.append_column("place", pa.array(range(rows.num_rows), pa.int64()))
     from pyarrow import compute
 
-    order = [*((str(place), direction) for place in range(len(keys))), ("place", "ascending")]
+    order: Any = [*((str(place), direction) for place in range(len(keys))), ("place", "ascending")]
     try:
         return rows.take(compute.sort_indices(chosen, sort_keys=order))
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field
 
@@ -110,7 +110,7 @@ def regex_extract(text: str, *, pattern: str, group: Annotated[int, Field(ge=0, 
 
     sql = "SELECT regexp_extract_all(t, ?, ?) AS found FROM text"
     found = ask(sql, {"text": pa.table({"t": [text]})}, parameters=(pattern, group), what="Pattern")
-    every: list[str] = found.column("found").to_pylist()[0]
+    every = [str(match) for match in cast("list[str]", found.column("found").to_pylist()[0])]
     return Matches(first=every[0] if every else "", all=every)
 
 

@@ -1,0 +1,1 @@
+"""The ledger: what changed, who did it, and the proof."""
