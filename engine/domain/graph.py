@@ -19,6 +19,10 @@ from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import ActionFields, Boundary, Stage
 
 
+_TRIED = 8
+"""Points of a cycle from which a shorter one is looked for."""
+
+
 class Graph:
     """Points and edges of a model. Integers inside, node ids outside; nothing here recurses."""
 
@@ -47,7 +51,9 @@ class Graph:
         while point not in seen:  # every point left has a predecessor that is left, so walking back must repeat
             seen.add(point)
             point = next(at for at in before[point] if at in rest)
-        return _inner_loop(self._named([point, *(self._path(point, point) or ())][:-1]))
+        around = self._path(point, point) or []
+        shortest = min((self._path(at, at) or around for at in around[:_TRIED]), key=len)
+        return _inner_loop(self._named(shortest))
 
     def path(self, source: str, target: str) -> list[str] | None:
         """Return the nodes from `source` to `target`, both included, by a shortest way along the edges."""

@@ -85,6 +85,8 @@ def _by_port(described: Described, result: Any) -> dict[str, Any]:
     names = described.returns
     if not names:
         return {}
+    if described.spec.binding == "code" and isinstance(result, Mapping):
+        return dict(cast("Mapping[str, Any]", result))
     if described.returns_fields:
         if isinstance(result, Mapping):
             return dict(cast("Mapping[str, Any]", result))

@@ -13,11 +13,8 @@ class Chart(TypedDict):
     chart: Literal["bar", "line", "scatter", "histogram"]
     title: str
     x: str
-    y: list[str]
+    y: str | None
+    """The column of the heights; None for a histogram."""
     series: str | None
-    """The field that tells the lines, bars or points apart, if there is one."""
-    x_label: str
-    y_label: str
+    """The column that tells the lines, bars or points apart, if there is one."""
     data: list[dict[str, Any]]
-    left_out: int
-    """Rows that were not kept, so that the chart stays small."""

@@ -124,9 +124,17 @@ class RunState(param.Parameterized):
 
     @property
     def failed_step(self) -> Step | None:
-        """The step that failed first and, of nested ones, the innermost: where to look."""
+        """The step that made the run fail and, of nested ones, the innermost: where to look.
+
+        Others may have failed with a fallback that stood in; the run's error names the one that counts.
+        """
         failed = [step for step in self.steps.values() if step.status == "failed"]
-        return min(failed, key=lambda step: (step.ended_at or self.began, -len(step.path)), default=None)
+        told = self.run.error or ""
+        return min(
+            failed,
+            key=lambda step: (not step.error or step.error not in told, step.ended_at or self.began, -len(step.path)),
+            default=None,
+        )
 
     def bars(self) -> list[TimelineBar]:
         """The bars of the page of the timeline."""

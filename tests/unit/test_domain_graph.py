@@ -11,7 +11,7 @@ from engine.domain.gestures import removal
 from engine.domain.graph import cycle, order, reachable, would_cycle
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.rules import validate
-from tests.small_models import action, entry, exit_, finished, stage, waits, workflow
+from tests.small_models import TABLE, action, contract, entry, exit_, finished, stage, waits, workflow
 
 LARGE = 10_000
 
@@ -33,8 +33,8 @@ def chain(length: int) -> FunctionModel:
 
 
 def fan(width: int) -> FunctionModel:
-    nodes = [entry(), exit_(fields={"type": "object"}), stage(), *(action(f"n{at}", order=at) for at in range(width))]
-    return workflow(nodes, [f"in.rows > n{place}.rows" for place in range(width)])
+    nodes = [entry(), exit_(fields=contract(rows=TABLE)), stage(), *(action(f"n{at}", order=at) for at in range(width))]
+    return workflow(nodes, [f"in.rows > n{place}.rows" for place in range(width)], [waits("work > out")])
 
 
 def test_a_model_without_circles_has_no_cycle() -> None:

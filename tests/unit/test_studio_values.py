@@ -20,6 +20,8 @@ from studio.values.kinds import kind_of, modes_of
 from studio.values.tables import MOST_ROWS, table_of, table_view
 from studio.values.texts import Pruned, csv_bytes, report_view, text_view
 
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # Bokeh 3.9 on pandas 3.1
+
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(1)</script>'
 ROWS = [
     {"species": "Adelie", "n": 146, "mass": 3700.66},

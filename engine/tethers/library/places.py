@@ -1,33 +1,23 @@
-"""Where the files of the library's tethers are: in the current folder first, then below the configured roots."""
+"""Files that the library reads and writes: found or named in one sentence, written whole or not at all.
+
+Relative paths are resolved before, by `engine.tethers.folders`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import TetherFailed
 
-_roots: tuple[Path, ...] = ()
-
-
-def use_roots(roots: Iterable[str | os.PathLike[str]]) -> None:
-    """Set the folders in which relative paths are looked for after the current one."""
-    global _roots  # noqa: PLW0603 - one process has one set of folders, set when the registry is made
-    _roots = tuple(Path(root) for root in roots)
-
-
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Return the file or folder to read; raise `TetherFailed` naming where it was looked for if it is nowhere."""
-    named = _named(path)
-    candidates = [named] if named.is_absolute() else [named, *(root / named for root in _roots)]
-    found = next((candidate for candidate in candidates if candidate.exists()), None)
-    if found is None:
-        looked = ", ".join(str(candidate.absolute().parent) for candidate in candidates)
-        reason = f"There is no file {path} (looked in {looked}). Check the path."
-        raise TetherFailed(kind="File missing", reason=reason)
+    """Return the file or folder to read; raise `TetherFailed` if it is not there."""
+    found = _named(path)
+    if not found.exists():
+        raise TetherFailed(kind="File missing", reason=f"There is no file {path}. Check the path.")
     return found
 
 
