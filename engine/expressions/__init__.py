@@ -5,8 +5,8 @@ CEL reaches no Python, loops over data only and has a budget of 10,000 iteration
 data; what may take long is evaluated in a process of its own, which can be ended and has memory of its own to run out
 of: the evaluator holds Python's lock, so a thread could not be stopped.
 
-Values mean in CEL what they mean in JSON. Tables become lists of objects, dates and times ISO texts, decimals numbers;
-bytes are bytes inside and base64 text when they come out.
+Values mean in CEL what they mean in JSON. Tables become lists of objects, dates and times ISO texts, decimals numbers,
+bytes base64 text.
 """
 
 from engine.expressions.cel import Cel, variables

@@ -10,8 +10,9 @@ SIZE = "size()"
 _WORDS = frozenset({"true", "false", "null", "in"})
 _CONSTANTS = _WORDS - {"in"}
 _GROWING = frozenset({"replace", "join", "format"})
-_SEARCHING = frozenset({"matches", "contains", "startsWith", "endsWith", "indexOf", "lastIndexOf", "split"})
+_SEARCHING = frozenset({"contains", "startsWith", "endsWith", "indexOf", "lastIndexOf", "split"})
 _ITERATIONS = 10_000
+_PATTERN_SIZE = 1_000
 _TOKEN = re.compile(
     r"//[^\n]*"
     r"|(?P<text>[bBrR]{0,2}(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"))"
@@ -76,7 +77,8 @@ def _path_after(tokens: Tokens, start: int) -> tuple[str, ...]:
 
 
 def _is_plain_text(token: Token) -> bool:
-    return token.kind == "text" and token.text[0] in "'\"" and token.text[1:2] != token.text[0] and "\\" not in token.text
+    text = token.text
+    return token.kind == "text" and text[0] in "'\"" and text[1:2] != text[0] and "\\" not in text
 
 
 class Shape(NamedTuple):
@@ -89,6 +91,8 @@ class Shape(NamedTuple):
     branches: int
     growing: int
     searching: int
+    matching: int
+    """Steps that the patterns of all `matches` may need for each character."""
 
 
 def shape_of(tokens: Tokens) -> Shape:
@@ -104,6 +108,7 @@ def shape_of(tokens: Tokens) -> Shape:
         branches=sums + max(0, words.count(",") - loops),
         growing=sum(word in _GROWING for word in words),
         searching=sum(word in _SEARCHING for word in words),
+        matching=sum(_pattern_size(tokens, at) for at, word in enumerate(words) if word == "matches"),
     )
 
 
@@ -115,13 +120,13 @@ def cost(shape: Shape, *, values: int, characters: int, longest: int, items: int
     data; every sum and every list written inside a loop may multiply the size of its part, once per loop; replacing,
     joining and formatting multiply lengths.
     """
-    if not (shape.loops or shape.growing or shape.searching):
+    if not (shape.loops or shape.growing or shape.searching or shape.matching):
         return 0.0
     size, widest = values + characters / 64 + shape.words, max(longest, shape.words)
     times = min(_ITERATIONS, float(size) ** min(shape.loops, 10))
     copied = shape.copies * min(_ITERATIONS, max(items, shape.words)) ** 2
     grown = float(shape.branches + 1) ** min(shape.loops, 40) * float(widest) ** min(shape.growing, 20)
-    searched = shape.searching * widest * min(widest, 1_000) / 64
+    searched = shape.searching * widest * min(widest, 1_000) / 64 + shape.matching * widest
     each = 1 + (shape.compared * size if shape.loops else 0) + searched
     return copied + times * each * grown + size * (grown - 1)
 
@@ -130,3 +135,10 @@ def _is_open(tokens: Tokens, at: int) -> bool:
     """Say whether both sides of an operator are something else than a constant."""
     sides = tokens[max(0, at - 1) : at] + tokens[at + 1 : at + 2]
     return not any(side.kind in {"text", "number"} or side.text in _CONSTANTS | {"["} for side in sides)
+
+
+def _pattern_size(tokens: Tokens, at: int) -> int:
+    """Return how large a pattern may become: its length, unless it counts repetitions or is not known yet."""
+    pattern = tokens[at + 2] if tokens[at + 1 : at + 2] == (Token("sign", "("),) and at + 2 < len(tokens) else _NOTHING
+    known = pattern.kind == "text" and "{" not in pattern.text
+    return len(pattern.text) if known else _PATTERN_SIZE

@@ -41,7 +41,7 @@ def why_not_compiled(text: str, message: str, names: Iterable[str]) -> str:
         return "it is empty"
     first = _FIRST.search(message)
     if first is None:
-        return message.split("\n")[0].removeprefix("INVALID_ARGUMENT: ")
+        return message.partition("\n")[0].removeprefix("INVALID_ARGUMENT: ")
     line, column, said = first.groups()
     mismatch = _COMPILED_OVERLOAD.search(said)
     if mismatch:
@@ -74,7 +74,7 @@ def why_failed(message: str) -> str:
         return _mismatch(mismatch[2], ", ".join(part for part in (receiver, mismatch[3]) if part))
     if "SELECT to non-message" in message:
         return "a field was asked of something that is not an object"
-    return re.sub(r"^[A-Z_]+: ", "", message.split("\n")[0]).removesuffix(".").strip() or "no reason was given"
+    return re.sub(r"^[A-Z_]+: ", "", message.partition("\n")[0]).removesuffix(".").strip() or "no reason was given"
 
 
 def _mismatch(function: str, arguments: str) -> str:
@@ -88,6 +88,8 @@ def _mismatch(function: str, arguments: str) -> str:
 
 def _kind(name: str) -> str:
     plain = name.strip().removeprefix("google.protobuf.").lower()
+    if plain.startswith("type"):
+        return "the name of a kind"
     return _KINDS.get(plain) or _KINDS.get(plain.partition("(")[0].partition("<")[0]) or name.strip()
 
 

@@ -37,6 +37,8 @@ class Intake:
         """
         if isinstance(value, Mapping) and paths and all(path and path[0] != SIZE for path in paths):
             given = cast("Mapping[Any, Any]", value)
+            if not all(isinstance(key, str) for key in given):
+                return self.plain(given, 0)
             fields = dict.fromkeys(path[0] for path in paths if path[0] in given)
             return {
                 field: self._part(given[field], [path[1:] for path in paths if path[0] == field]) for field in fields
@@ -57,8 +59,10 @@ class Intake:
             return float(value)
         if isinstance(value, int):
             return int(value) if -_INT64 <= value < _INT64 else float(value)
-        if isinstance(value, str | bytes | bytearray | memoryview):
+        if isinstance(value, str):
             return self._text(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._text(base64.b64encode(cast("bytes", value)).decode("ascii"))
         if depth > _DEPTH_LIMIT:
             message = f"the data nests deeper than {_DEPTH_LIMIT} levels"
             raise ValueError(message)
@@ -83,12 +87,13 @@ class Intake:
         self.items = max(self.items, len(found))
         return found
 
-    def _text(self, value: str | bytes | bytearray | memoryview) -> str | bytes:
-        self._count(0, len(value))
-        self.longest = max(self.longest, len(value))
-        if not isinstance(value, str):
-            return bytes(value)
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    def _text(self, text: str) -> str:
+        self._count(0, len(text))
+        self.longest = max(self.longest, len(text))
+        if "\0" in text:  # the evaluator would take it for the end, and silently drop the rest
+            message = "a text holds a NUL character, which an expression can't take"
+            raise ValueError(message)
+        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
     def _scalar(self, value: Any, depth: int) -> Any:
         if isinstance(value, date | datetime | time):

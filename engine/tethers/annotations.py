@@ -92,7 +92,7 @@ def _hints_one_by_one(function: Callable[..., Any], names: dict[str, Any]) -> di
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         try:
             found.update(typing.get_type_hints(alone, _globals_of(function), names, include_extras=True))
-        except Exception:  # noqa: BLE001, PERF203 - as above
+        except Exception:  # noqa: BLE001 - as above
             found[name] = Any
     return found
 

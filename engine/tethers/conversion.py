@@ -27,9 +27,13 @@ def table_kind(kind: object) -> str | None:
     return {("Table", "pyarrow"): "arrow", ("DataFrame", "pandas"): "pandas"}.get((name, module))
 
 
+def _table_kind_of(value: object) -> str | None:
+    return table_kind(type(value))
+
+
 def words(value: object) -> str:
     """Return what a value is, in the words a person uses."""
-    if table_kind(type(value)):
+    if _table_kind_of(value):
         return "a table"
     return next((word for kind, word in _WORDS.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
@@ -38,7 +42,7 @@ def to_arrow(value: Any) -> pa.Table:
     """Return a table as Arrow: from Arrow, pandas, a list of objects or an object of lists."""
     import pyarrow as pa
 
-    kind = table_kind(type(value))
+    kind = _table_kind_of(value)
     if kind == "arrow":
         return value
     try:
@@ -54,12 +58,12 @@ def to_arrow(value: Any) -> pa.Table:
 
 def to_pandas(value: Any) -> pd.DataFrame:
     """Return a table as a pandas DataFrame."""
-    return value if table_kind(type(value)) == "pandas" else to_arrow(value).to_pandas()
+    return value if _table_kind_of(value) == "pandas" else cast("Any", to_arrow(value)).to_pandas()
 
 
 def to_rows(value: Any) -> list[dict[str, Any]]:
     """Return a table as a list of objects, one per row."""
-    kind = table_kind(type(value))
+    kind = _table_kind_of(value)
     if kind == "arrow":
         return value.to_pylist()
     if kind == "pandas":
@@ -85,18 +89,18 @@ def to_bytes(value: Any) -> bytes:
 
 def without_tables(value: Any) -> Any:
     """Return `value` with a table turned into its rows, for an annotation that asks for a list."""
-    return to_rows(value) if table_kind(type(value)) else value
+    return to_rows(value) if _table_kind_of(value) else value
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list | tuple):
         message = f"takes a table, but got {words(value)}"
-        raise ValueError(message)
+        raise ValueError(message)  # noqa: TRY004 - every reason is a ValueError
     rows = cast("Sequence[Any]", value)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping):
             message = f"takes a table, but item {number} of the list is {words(row)}, not an object"
-            raise ValueError(message)
+            raise ValueError(message)  # noqa: TRY004 - as above
     return [row if isinstance(row, dict) else dict(row) for row in rows]
 
 

@@ -81,7 +81,7 @@ def tether(
     example: Mapping[str, Any] | None = None,
     binding: Binding = "function",
 ) -> Callable[[_F], _F]: ...
-def tether(reference: Any = None, /, **marks: Any) -> Any:
+def tether(reference: Any = None, **marks: Any) -> Any:
     """Mark a function as one that nodes can bind to; the function itself stays as it is.
 
     Args:
@@ -98,14 +98,18 @@ def tether(reference: Any = None, /, **marks: Any) -> Any:
     """
     if callable(reference):
         return _mark(cast("Any", reference), Marks())
-    marks["reference"] = marks.pop("reference", reference)
+    marks["reference"] = reference
     for listed in ("outputs", "keywords"):
         if marks.get(listed) is not None:
             marks[listed] = tuple(marks[listed])
     if marks.get("example", ()) is None:
         del marks["example"]
     found = Marks(**marks)
-    return lambda function: _mark(function, found)  # pyright: ignore[reportUnknownLambdaType]
+
+    def decorate(function: _F) -> _F:
+        return _mark(function, found)
+
+    return decorate
 
 
 def _mark(function: _F, marks: Marks) -> _F:
@@ -136,9 +140,7 @@ def describe(function: Callable[..., Any], *, module: str | None = None, categor
 
 def _described(function: Callable[..., Any], marks: Marks, own_name: str, home: str, category: str) -> Described:
     hints, docs = hints_of(function), docs_of(function)
-    parameters = tuple(
-        _parameter(found, hints) for found in inspect.signature(function).parameters.values()
-    )
+    parameters = tuple(_parameter(found, hints) for found in inspect.signature(function).parameters.values())
     outputs, fields = _outputs(hints.get("return", REQUIRED), marks.outputs)
     runs: Runs = "async" if inspect.iscoroutinefunction(function) else marks.runs
     spec = TetherSpec(

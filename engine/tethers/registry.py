@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from engine.errors import TetherSourceBroken, TetherUnknown, TreadleError
+from engine.errors import TetherSourceBroken, TetherUnknown
 from engine.ports import Invoke, TetherSpec
 from engine.tethers.calling import invoke_for
 from engine.tethers.describe import Described, describe, marks_of
 from engine.tethers.folders import Folders
+from engine.tethers.sources import Source, load_source, read_again
 
 _GROUP = "treadle.tethers"
 LIBRARY = "engine.tethers.library"
+_CODE = "engine.tethers.code"
 
 
 class Registry:
@@ -33,8 +33,10 @@ class Registry:
         self._folders = Folders(roots=tuple(roots))
         self._described: dict[str, Described] = {}
         self._invokes: dict[str, Invoke] = {}
-        self._sources: list[str] = []
-        self._take_module(importlib.import_module(LIBRARY))
+        self._sources: dict[str, Source] = {}
+        for name in (LIBRARY, _CODE):
+            self._take_module(importlib.import_module(name))
+        self._built_in = frozenset(self._described)
         self._take_installed()
         for source in sources:
             self.load(source)
@@ -44,18 +46,20 @@ class Registry:
         if callable(source):
             self._add(describe(cast("Callable[..., Any]", source)))
             return
-        name = str(source)
-        try:
-            module = _file_module(Path(name)) if name.endswith(".py") else importlib.import_module(name)
-        except TreadleError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-            raise TetherSourceBroken(source=name, reason=reason) from error
-        if self._take_module(module) == 0:
-            raise TetherSourceBroken(source=name, reason="it has no function marked with @engine.tether")
-        if name not in self._sources:
-            self._sources.append(str(Path(name).resolve()) if name.endswith(".py") else name)
+        self._keep(load_source(str(source)))
+
+    def reload(self) -> tuple[str, ...]:
+        """Read changed files again and return the references of their functions.
+
+        Raise `TetherSourceBroken` for one that can't be read any more; its former functions stay.
+        """
+        changed: list[str] = []
+        for source in list(self._sources.values()):
+            again = read_again(source)
+            if again is not None:
+                self._keep(again)
+                changed += [found.spec.reference for found in again.functions]
+        return tuple(changed)
 
     def load_all(self, sources: Iterable[str]) -> None:
         """Take in what an earlier process had loaded besides, if it is not here yet."""
@@ -95,6 +99,26 @@ class Registry:
             raise TetherUnknown(reference=repr(reference), hint=hint)
         return found
 
+    def _keep(self, source: Source) -> None:
+        """Take in the functions of a source in place of those it had before."""
+        for found in source.functions:
+            reference = found.spec.reference
+            owner = "the library" if reference in self._built_in else self._owner(reference)
+            if owner not in {None, source.name}:
+                reason = f"{reference} is in {owner} already; give it another reference"
+                raise TetherSourceBroken(source=source.name, reason=reason)
+        former = self._sources.get(source.name)
+        for found in former.functions if former is not None else ():
+            self._described.pop(found.spec.reference, None)
+            self._invokes.pop(found.spec.reference, None)
+        self._sources[source.name] = source
+        for found in source.functions:
+            self._add(found)
+
+    def _owner(self, reference: str) -> str | None:
+        sources = self._sources.values()
+        return next((s.name for s in sources if any(f.spec.reference == reference for f in s.functions)), None)
+
     def _add(self, described: Described) -> None:
         self._described[described.spec.reference] = described
         self._invokes.pop(described.spec.reference, None)
@@ -102,9 +126,11 @@ class Registry:
     def _take_module(self, module: ModuleType) -> int:
         """Take in every marked function of a module, or those that its `functions()` gives; return how many."""
         listed = getattr(module, "functions", None)
-        marked = list(cast("Iterable[Any]", listed())) if callable(listed) and marks_of(listed) is None else [
-            value for value in vars(module).values() if callable(value) and marks_of(value) is not None
-        ]
+        marked = (
+            list(cast("Iterable[Any]", listed()))
+            if callable(listed) and marks_of(listed) is None
+            else [value for value in vars(module).values() if callable(value) and marks_of(value) is not None]
+        )
         for function in marked:
             self._add(describe(function))
         return len(marked)
@@ -121,20 +147,3 @@ class Registry:
                 self._take_module(found)
             else:
                 self._add(describe(found))
-
-
-def _file_module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise TetherSourceBroken(source=path, reason="there is no such file")
-    name = f"treadle_tethers_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise TetherSourceBroken(source=path, reason="it is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -1,4 +1,4 @@
-"""Where functions come from: modules by name, files by path, and what installed packages offer."""
+"""Modules and files with functions of one's own: loading them, and reading them again once they have changed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from engine.errors import TetherSourceBroken
+from engine.errors import TetherSourceBroken, TetherUndescribed
 from engine.tethers.describe import Described, describe, marks_of
 
-GROUP = "treadle.tethers"
+
+class _Fresh(SourceFileLoader):
+    """Compiles a file from its text every time: cached bytecode is told apart by whole seconds, which is too coarse."""
+
+    def get_code(self, fullname: str) -> Any:  # noqa: ARG002 - the loader's own signature
+        """Return the code of the text as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 class Source(NamedTuple):
     """One module or file, as it was loaded."""
 
     name: str
-    """What was named: 'package.module', or the absolute path of a file."""
+    """'package.module', or the absolute path of a file."""
     module: ModuleType
     stamp: tuple[int, int]
     """Time of change (ns) and size of its file, (0, 0) without one."""
@@ -30,95 +36,78 @@ class Source(NamedTuple):
 
 
 def load_source(name: str) -> Source:
-    """Load a module or a file and describe its functions; raise `TetherSourceBroken`."""
-    module = _module_of_file(Path(name)) if is_file_name(name) else _module_by_name(name)
-    found = described_in(module, name)
-    if not found:
-        raise TetherSourceBroken(source=name, reason="no function in it is marked with @tether")
-    label = str(Path(name).resolve()) if is_file_name(name) else name
-    return Source(label, module, _stamp(module), found)
+    """Load a module or a file and describe its marked functions; raise `TetherSourceBroken`."""
+    if not _is_file(name):
+        return _described(name, _attempted(name, lambda: importlib.import_module(name)))
+    path = Path(name)
+    if not path.is_file():
+        raise TetherSourceBroken(source=name, reason="there is no such file")
+    return _described(str(path.resolve()), _attempted(name, lambda: _run_file(path.resolve())))
 
 
-def reload_source(source: Source) -> Source | None:
+def read_again(source: Source) -> Source | None:
     """Return a source read again, or None if its file has not changed; raise `TetherSourceBroken`."""
     if _stamp(source.module) == source.stamp:
         return None
     importlib.invalidate_caches()
-    if is_file_name(source.name):
+    if _is_file(source.name):
         return load_source(source.name)
-    try:
-        importlib.reload(source.module)
-    except Exception as error:  # noqa: BLE001 - code of somebody else may raise anything
-        raise TetherSourceBroken(source=source.name, reason=_why(error)) from None
-    return load_source(source.name)
+    return _described(source.name, _attempted(source.name, lambda: importlib.reload(source.module)))
 
 
-def described_in(module: ModuleType, source: str) -> tuple[Described, ...]:
-    """Return the marked functions of a module, in the order they are written."""
-    marked = {id(value): value for value in vars(module).values() if callable(value) and marks_of(value)}
-    try:
-        return tuple(describe(function) for function in marked.values())
-    except Exception as error:
-        raise TetherSourceBroken(source=source, reason=_why(error)) from None
-
-
-def is_file_name(name: str) -> bool:
-    """Say whether a source is named as a file rather than as a module."""
+def _is_file(name: str) -> bool:
     return name.endswith(".py") or "/" in name or "\\" in name
 
 
-def installed() -> list[EntryPoint]:
-    """Return what installed packages offer, the engine's own library aside."""
-    return [found for found in entry_points(group=GROUP) if not found.value.startswith("engine.tethers.")]
-
-
-def load_installed(entry: EntryPoint) -> tuple[Described, ...]:
-    """Return the functions behind an entry point: a module's marked ones, or the callable itself."""
+def _described(name: str, module: ModuleType) -> Source:
+    """Describe the marked functions that were written in a module, not those it imports from elsewhere."""
+    own = [value for value in vars(module).values() if callable(value) and marks_of(value) and _is_own(value, module)]
+    if not own:
+        raise TetherSourceBroken(source=name, reason="it has no function marked with @engine.tether")
     try:
-        found: Any = entry.load()
-    except Exception as error:  # noqa: BLE001 - code of somebody else may raise anything
-        raise TetherSourceBroken(source=entry.value, reason=_why(error)) from None
-    if isinstance(found, ModuleType):
-        return described_in(found, entry.value)
-    if not callable(found):
-        raise TetherSourceBroken(source=entry.value, reason="it is neither a module nor a function")
-    function: Callable[..., Any] = found
-    return (describe(function),)
+        functions = tuple(describe(function) for function in dict.fromkeys(own))
+    except TetherUndescribed as error:
+        raise TetherSourceBroken(source=name, reason=str(error).removesuffix(".")) from None
+    return Source(name, module, _stamp(module), functions)
 
 
-def _module_by_name(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name == name or name.startswith(f"{error.name}.")
-        reason = "there is no such module; a file needs its path" if missing else _why(error)
-        raise TetherSourceBroken(source=name, reason=reason) from None
-    except Exception as error:  # noqa: BLE001 - as above
-        raise TetherSourceBroken(source=name, reason=_why(error)) from None
+def _is_own(function: object, module: ModuleType) -> bool:
+    home = str(getattr(function, "__module__", ""))
+    return home == module.__name__ or home.startswith(f"{module.__name__}.")
 
 
-def _module_of_file(path: Path) -> ModuleType:
-    """Run a file as a module of its own, named after the file and its place, so that two files can't collide."""
-    if not path.is_file():
-        raise TetherSourceBroken(source=path, reason="there is no such file")
-    full = path.resolve()
-    name = f"treadle_file_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}.{full.stem}"
-    spec = importlib.util.spec_from_file_location(name, full)
-    if spec is None or spec.loader is None:
+def _run_file(path: Path) -> ModuleType:
+    """Run a file as a module named after its place, so that two files of one name don't collide."""
+    name = f"treadle_file_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}.{path.stem}"
+    loader = _Fresh(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None:
         raise TetherSourceBroken(source=path, reason="it is not a Python file")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        sys.modules.pop(name, None)
-        if before is not None:
+        loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
             sys.modules[name] = before
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise TetherSourceBroken(source=path, reason=_why(error)) from None
+        raise
     return module
+
+
+def _attempted(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except TetherSourceBroken:
+        raise
+    except ModuleNotFoundError as error:
+        missing = error.name is not None and (name == error.name or name.startswith(f"{error.name}."))
+        reason = "there is no such module; a file needs its path" if missing else _why(error, name)
+        raise TetherSourceBroken(source=name, reason=reason) from error
+    except (Exception, SystemExit) as error:
+        raise TetherSourceBroken(source=name, reason=_why(error, name)) from error
 
 
 def _stamp(module: ModuleType) -> tuple[int, int]:
@@ -129,15 +118,18 @@ def _stamp(module: ModuleType) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, name: str) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
     if isinstance(error, SystemExit):
         return "it tried to end the program"
-    text = str(error).strip().split("\n")[0].removesuffix(".")
-    frame, line = error.__traceback__, 0
+    said = str(error).strip().split("\n")[0].removesuffix(".")
+    stem = Path(name).stem if _is_file(name) else name.rpartition(".")[2]
+    frame: Any = error.__traceback__
+    line = 0
     while frame is not None:
-        if not frame.tb_frame.f_code.co_filename.startswith("<") and "importlib" not in frame.tb_frame.f_code.co_name:
+        if Path(frame.tb_frame.f_code.co_filename).stem == stem:
             line = frame.tb_lineno
         frame = frame.tb_next
-    return f"{type(error).__name__}: {text}" + (f" (line {line})" if line else "")
+    place = f" (line {line})" if line else ""
+    return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"

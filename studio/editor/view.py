@@ -78,6 +78,7 @@ class EditorTab:
         self._stops = [lambda: state.param.unwatch(watcher), stop]
         self._follow()
         self._phase()
+        ctx.session.document.on_event("document_ready", lambda _: self._repeat())
         if state.left_behind:
             ctx.session.toast("Unsaved work of an earlier time no longer fits this model and was left out.", "warn")
         node = ctx.query.get("node")
@@ -89,6 +90,11 @@ class EditorTab:
         for stop in self._stops:
             stop()
         self.bench.close()
+
+    def _repeat(self) -> None:
+        """Say the badges again: what changed between painting the page and its connection was not shown."""
+        badges, self.bar.badges = self.bar.badges, []
+        self.bar.badges = badges
 
     def _follow(self) -> None:
         state = self.state

@@ -301,7 +301,7 @@ def test_a_table_is_an_array_of_objects_and_is_not_expanded(make: Any) -> None:
     people = make({"name": ["Ann"], "age": [3]})
     assert is_table(people)
     assert problems(contract(rows=PEOPLE), {"rows": people}) == ()
-    assert problems(PEOPLE, make({"age": []})) == (("", "the column 'name' is missing"),) or len(make({"age": []})) == 0
+    assert problems(PEOPLE, make({"name": []}))[0][1].endswith("should be non-empty")
     assert ("", "the column 'name' is missing") in problems(PEOPLE, make({"age": [3]}))
     assert problems({"items": TEXT}, people)[0][1].startswith("a table holds rows")
     assert problems(TEXT, people) == (("", "a table is not text"),)
@@ -320,7 +320,7 @@ def test_a_schema_that_is_none_is_told_from_one() -> None:
     assert why_not_schema(TABLE) is None
     assert why_not_schema({"oneOf": [TEXT]}) is None
     assert "type" in (why_not_schema({"properties": {"a": {"type": "tabel"}}}) or "")
-    assert "list" in (why_not_schema([]) or "array") or why_not_schema([]) is not None
+    assert "not of type" in (why_not_schema([]) or "")
     deep: Any = {}
     for _ in range(300):
         deep = {"items": deep}

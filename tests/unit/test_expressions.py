@@ -91,7 +91,7 @@ def test_it_evaluates(cel, text, value) -> None:
         (Decimal("1.5"), "x", 1.5),
         (Decimal(7), "x + 1", 8),
         (Decimal("1E+400"), "x > 1.0", True),
-        (b"ab", "size(x)", 2),
+        (b"a\x00b", "x", "YQBi"),
         ((1, 2), "x", [1, 2]),
         ({3}, "x", [3]),
         (2**70, "x > 1.0", True),
@@ -131,8 +131,8 @@ def test_a_failure_is_one_sentence_that_says_the_mend(cel, text, said) -> None:
 
 def test_check_compiles_without_values(cel) -> None:
     cel.check("rows.size() > 0 && n > 1", ["rows", "n"])
-    with pytest.raises(ExpressionInvalid, match="no value called 'm', perhaps 'n'"):
-        cel.check("m > 1", ["n"])
+    with pytest.raises(ExpressionInvalid, match="no value called 'row', perhaps 'rows'"):
+        cel.check("row > 1", ["rows"])
 
 
 def test_what_has_no_json_form_is_told(cel) -> None:
@@ -246,9 +246,16 @@ def test_deep_data_does_not_crash_the_process(cel) -> None:
         deep = deep[0]
 
 
-def test_bytes_reach_the_process_apart(cel) -> None:
-    scope = {"x": BIG, "b": b"\x00\xff"}
-    assert cel.evaluate("x.exists(i, i in x) && size(b) == 2 ? b : b''", scope) == "AP8="
+def test_a_process_apart_gives_the_same_value(cel) -> None:
+    scope = {"x": BIG, "b": b"\x00\xff", "t": "täxt", "f": 1.5}
+    assert cel.evaluate("x.exists(i, -1 - i in x) ? [] : [b, t, f, null, true, x.size()]", scope) == [
+        "AP8=", "täxt", 1.5, None, True, 9_000
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, ["\0"]])
+def test_a_text_is_never_cut_at_a_nul(cel, value) -> None:
+    assert "a text holds a NUL character" in failure(cel, "x", {"x": value})
 
 
 def test_compiled_expressions_are_kept_within_bounds(monkeypatch) -> None:
@@ -277,9 +284,10 @@ def test_nothing_heavy_is_loaded_before_it_is_used() -> None:
     assert done.stdout.strip() == "[]"
 
 
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
 
