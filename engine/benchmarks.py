@@ -72,6 +72,9 @@ class _Functions:
     def function(self, reference: str) -> Invoke:
         return self._calls[reference][0]
 
+    def load_all(self, sources: Iterable[str]) -> None:
+        del sources
+
     def sources(self) -> tuple[str, ...]:
         return ()
 

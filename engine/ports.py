@@ -7,7 +7,7 @@ technology needs to know nothing about how decisions are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -289,8 +289,15 @@ class TetherSpec(Frozen):
 class StepContext(Protocol):
     """What a running tether may ask for: a parameter annotated with this type receives it."""
 
-    idempotency_key: str
-    attempt: int
+    @property
+    def idempotency_key(self) -> str:
+        """The same whenever this attempt is begun again: hand it to whatever the effect is asked of."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt, from 1."""
+        ...
 
     def progress(self, share: float, text: str = "") -> None:
         """Report how much is done, from 0 to 1, and what is being done."""
@@ -323,6 +330,10 @@ class Tethers(Protocol):
 
     def function(self, reference: str) -> Invoke:
         """Return what is called; `TetherUnknown` as above."""
+        ...
+
+    def load_all(self, sources: Iterable[str]) -> None:
+        """Take in what an earlier process had loaded besides, if it is not here yet; `TetherSourceBroken`."""
         ...
 
     def sources(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Settings:
     """Modules and files with functions, separated by the path separator (TREADLE_TETHERS)."""
 
     @classmethod
-    def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings; raise `SettingInvalid` for a value that makes no sense."""
         found = os.environ if environment is None else environment
         home = Path(found.get("TREADLE_HOME") or _data_directory(found))
@@ -36,7 +37,7 @@ class Settings:
         )
 
 
-def _data_directory(environment: os._Environ[str] | dict[str, str]) -> Path:
+def _data_directory(environment: Mapping[str, str]) -> Path:
     if sys.platform == "win32":
         return Path(environment.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "treadle"
     if sys.platform == "darwin":

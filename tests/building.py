@@ -70,6 +70,9 @@ class Functions:
     def function(self, reference: str) -> Invoke:
         return self._known[reference][0]
 
+    def load_all(self, sources: Iterable[str]) -> None:
+        del sources
+
     def sources(self) -> tuple[str, ...]:
         return ()
 

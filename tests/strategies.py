@@ -10,6 +10,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
 from engine.domain.edits import (
     AddNode,
     Change,
@@ -30,8 +33,6 @@ from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import NODE, ActionFields, Node
 from engine.domain.values import Position
 from engine.errors import EditRefused
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 TABLE = {"type": "array", "items": {"type": "object"}, "format": "table"}
 PORTS = ("a", "b", "rows")
@@ -84,7 +85,7 @@ def schemas(*, wild: bool = False) -> SearchStrategy[dict[str, Any]]:
     )
 
 
-def _object_schema(properties: dict[str, Any], closed: bool) -> dict[str, Any]:  # noqa: FBT001 - drawn
+def _object_schema(properties: dict[str, Any], closed: bool) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object", "properties": properties, "required": sorted(properties)[:1]}
     return {**schema, "additionalProperties": False} if closed else schema
 

@@ -60,7 +60,7 @@ def field_changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> list[Fiel
     found: list[FieldChange] = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name, _MISSING), new.get(name, _MISSING)
-        if _same(before, after):
+        if same_value(before, after):
             continue
         if name in _SPLIT and _both_objects(before, after):
             found += [
@@ -172,11 +172,11 @@ def _key_changes(old: dict[str, Json], new: dict[str, Json]) -> list[FieldChange
     return [
         _change((key,), old.get(key, _MISSING), new.get(key, _MISSING))
         for key in sorted(old.keys() | new.keys())
-        if not _same(old.get(key, _MISSING), new.get(key, _MISSING))
+        if not same_value(old.get(key, _MISSING), new.get(key, _MISSING))
     ]
 
 
-def _same(before: Any, after: Any) -> bool:
+def same_value(before: Any, after: Any) -> bool:
     """Return whether two JSON values are one and the same; for Python, True equals 1 as well."""
     if before is _MISSING or after is _MISSING or before != after:
         return before is after

@@ -18,7 +18,6 @@ from typing import Literal
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import ActionFields, Boundary, Stage
 
-
 _TRIED = 8
 """Points of a cycle from which a shorter one is looked for."""
 
@@ -53,7 +52,9 @@ class Graph:
             point = next(at for at in before[point] if at in rest)
         around = self._path(point, point) or []
         shortest = min((self._path(at, at) or around for at in around[:_TRIED]), key=len)
-        return _inner_loop(self._named(shortest))
+        loop = _inner_loop(self._named(shortest))
+        first = loop.index(min(loop))
+        return [*loop[first:], *loop[:first]]
 
     def path(self, source: str, target: str) -> list[str] | None:
         """Return the nodes from `source` to `target`, both included, by a shortest way along the edges."""
@@ -195,7 +196,7 @@ def would_cycle(model: FunctionModel, edge: Wire | Dependency) -> list[str] | No
 
 
 def _inner_loop(names: list[str]) -> list[str]:
-    """Return the part between two mentions of one node: a stage may be left at its end and come back to its beginning."""
+    """Return the part between two mentions of one node: a stage is left at its end and met again at its beginning."""
     seen: dict[str, int] = {}
     for place, name in enumerate(names):
         if name in seen:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from engine.domain.canonical import Json, as_object
-from engine.domain.differences import FieldChange, edits_between, model_changes, node_changes
+from engine.domain.differences import FieldChange, edits_between, model_changes, node_changes, same_value
 from engine.domain.edits import (
     AddNode,
     Configure,
@@ -222,7 +222,9 @@ class _Merging:
         for one in mine:
             for other in others:
                 shorter = min(len(one.path), len(other.path))
-                if one.path[:shorter] != other.path[:shorter] or one == other:
+                if one.path[:shorter] != other.path[:shorter]:
+                    continue
+                if one == other and same_value(one.new, other.new):
                     continue
                 found = True
                 path = one.path if len(one.path) <= len(other.path) else other.path

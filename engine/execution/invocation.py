@@ -133,7 +133,7 @@ def constant_outputs(work: Work, constant: Any) -> dict[str, Any]:
         by_port = cast("dict[str, Any]", constant)
         if set(names) <= set(by_port):
             return {name: by_port[name] for name in names}
-    return dict.fromkeys(names, constant)
+    return {name: constant for name in names}  # noqa: C420 - fromkeys has no type for a value of any kind
 
 
 def content_of(node: Knowledge) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _text(value: str, port: str) -> Encoded:
 
 def _is_table(value: Any) -> bool:
     """Say whether it is a pyarrow.Table or a pandas.DataFrame, without importing either."""
-    kind: type = type(value)
+    kind = cast("type[object]", type(value))
     return (kind.__name__, kind.__module__.partition(".")[0]) in {("Table", "pyarrow"), ("DataFrame", "pandas")}
 
 

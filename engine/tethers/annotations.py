@@ -146,13 +146,13 @@ def _schema(annotation: Any) -> Any:
         values = kind_of(arguments[1]).schema
         return {"type": "object", "additionalProperties": values} if values else {"type": "object"}
     try:
-        return _without_titles(TypeAdapter(annotation).json_schema())
+        return _without_titles(TypeAdapter(cast("Any", annotation)).json_schema())
     except (PydanticUserError, TypeError, ValueError, NameError):
         return None
 
 
-def _type_of_all(values: tuple[Any, ...]) -> Schema:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
+def _type_of_all(values: Sequence[object]) -> Schema:
+    names: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
     found = {names.get(type(value)) for value in values}
     only = found.pop() if len(found) == 1 else None
     return {"type": only} if only else {}
@@ -203,8 +203,9 @@ def _annotated(annotation: Any) -> Kind:
             limited = limited or bool(found)
         if field is not None:
             schema.update({key: text for key in ("title", "description") if (text := getattr(field, key))})
-            if isinstance(field.json_schema_extra, dict):
-                hints.update(field.json_schema_extra)
+            extras_of_field = cast("Any", field).json_schema_extra
+            if isinstance(extras_of_field, dict):
+                hints.update(cast("dict[str, Any]", extras_of_field))
     if not limited:
         return kind._replace(schema=schema, hints=hints)
     return kind._replace(schema=schema, hints=hints, convert=_validated(annotation), exact=None)
@@ -248,7 +249,7 @@ def _reason(error: ValidationError, value: Any) -> str:
 def _to_chart(value: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(cast("Mapping[str, Any]", value).get("chart"), str):
         return cast("Any", value)
-    message = f"takes a chart, but got {words(value)}"
+    message = f"takes a chart, but got {words(cast('object', value))}"
     raise ValueError(message)
 
 

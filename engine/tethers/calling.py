@@ -28,7 +28,7 @@ def invoke_for(described: Described, folders: Folders) -> Invoke:
             named.update({name: value for name, value in inputs.items() if name not in known})
         result = function(*positional, **named)
         if inspect.isawaitable(result):
-            return _awaited(described, cast("Awaitable[Any]", result))
+            return _awaited(described, result)
         return _by_port(described, result)
 
     return invoke
@@ -46,8 +46,10 @@ def _place(
         return
     if parameter.role == "many":
         values = given.get(parameter.name)
-        items = values if isinstance(values, list | tuple) else [] if values is None else [values]
-        positional.extend(_converted(parameter, item, folders) for item in cast("list[Any]", items))
+        items: list[Any] = (
+            cast("list[Any]", values) if isinstance(values, list | tuple) else [] if values is None else [values]
+        )
+        positional.extend(_converted(parameter, item, folders) for item in items)
         return
     if parameter.role == "context":
         value: Any = context

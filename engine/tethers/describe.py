@@ -213,7 +213,8 @@ def _settings(parameters: Sequence[Parameter], docs: Docs) -> Schema:
         if docs.arguments.get(found.name):
             schema.setdefault("description", docs.arguments[found.name])
         if found.default is not REQUIRED and _is_json(found.default):
-            schema["default"] = list(found.default) if isinstance(found.default, tuple) else found.default
+            is_tuple = isinstance(found.default, tuple)
+            schema["default"] = list(cast("tuple[Any, ...]", found.default)) if is_tuple else found.default
         if found.kind.hints:
             schema["x-widget"] = found.kind.hints.get("x-widget", dict(found.kind.hints))
         properties[found.name] = schema
@@ -245,7 +246,8 @@ def _outputs(annotation: Any, names: tuple[str, ...] | None) -> tuple[tuple[Port
 
 
 def _is_named_tuple(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+    kind = cast("Any", annotation)
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(annotation, "_fields")
 
 
 def _output_schema(annotation: Any) -> Schema:

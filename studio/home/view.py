@@ -70,7 +70,7 @@ class HomeView:
 
     def _layout(self) -> pn.viewable.Viewable:
         words = "Find a model or a node in one"
-        find = pn.widgets.TextInput(name=words, placeholder=words, width=260, margin=0, stylesheets=[QUIET_LABEL])
+        find = pn.widgets.TextInput(label=words, placeholder=words, width=260, margin=0, stylesheets=[QUIET_LABEL])
         find.param.watch(lambda event: self._state.param.update(text=event.new, shown=MODELS_A_PAGE), "value_input")
         space = pn.Spacer(sizing_mode="stretch_width", height=1)
         head = pn.Row(_title("Models"), space, find, self._bin, css_classes=["tr-actions"], sizing_mode="stretch_width", margin=(0, 0, 10, 0))

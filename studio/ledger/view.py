@@ -81,11 +81,11 @@ class LedgerView:
     def _filters(self) -> pn.viewable.Viewable:
         state = self._state
         quiet: dict[str, Any] = {"margin": 0, "stylesheets": [QUIET_LABEL]}
-        text = pn.widgets.TextInput(name="Find in the ledger", placeholder="Find in the ledger", width=220, **quiet)
+        text = pn.widgets.TextInput(label="Find in the ledger", placeholder="Find in the ledger", width=220, **quiet)
         text.param.watch(lambda event: setattr(state, "text", event.new), "value_input")
-        actor = pn.widgets.TextInput(name="Actor", placeholder="By anyone", width=120, **quiet)
+        actor = pn.widgets.TextInput(label="Actor", placeholder="By anyone", width=120, **quiet)
         actor.param.watch(lambda event: setattr(state, "actor", event.new), "value_input")
-        action = pn.widgets.Select(name="Action", options={"Any action": "", **{one: one for one in ACTIONS}}, width=150, **quiet)
+        action = pn.widgets.Select(label="Action", options={"Any action": "", **{one: one for one in ACTIONS}}, width=150, **quiet)
         action.link(state, value="action")
         parts: list[Any] = [text, actor, action]
         if state.entity:

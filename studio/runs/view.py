@@ -68,12 +68,12 @@ class RunsView:
         state = self._state
         quiet: dict[str, Any] = {"margin": 0, "stylesheets": [QUIET_LABEL]}
         words = "Find by model, run id or error"
-        text = pn.widgets.TextInput(name=words, value=state.text, placeholder=words, width=280, **quiet)
+        text = pn.widgets.TextInput(label=words, value=state.text, placeholder=words, width=280, **quiet)
         text.param.watch(lambda event: setattr(state, "text", event.new), "value_input")
         statuses = {"Any status": "", **{word_of(one): one for one in STATUSES}}
-        status = pn.widgets.Select(name="Status", options=statuses, value=state.status, width=140, **quiet)
+        status = pn.widgets.Select(label="Status", options=statuses, value=state.status, width=140, **quiet)
         models = {"Any model": "", **state.models()}
-        model = pn.widgets.Select(name="Model", options=models, value=state.model, width=220, **quiet)
+        model = pn.widgets.Select(label="Model", options=models, value=state.model, width=220, **quiet)
         status.link(state, value="status")
         model.link(state, value="model")
         title = html(Markup("<h1>Runs</h1>"), stylesheets=["h1{margin:0}"], align="center")

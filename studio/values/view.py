@@ -170,9 +170,9 @@ def _plot(state: ValueState, *, dark: bool) -> pn.viewable.Viewable:
         return area
     state.suggested()
     every, numbers = state.columns()
-    chart = pn.widgets.Select(name="Chart", options=["bar", "line", "scatter", "histogram"], value=state.chart, width=110)
-    x = pn.widgets.Select(name="Across", options=every, value=state.x or None, width=150)
-    y = pn.widgets.Select(name="Up", options=numbers, value=state.y or None, width=150)
+    chart = pn.widgets.Select(label="Chart", options=["bar", "line", "scatter", "histogram"], value=state.chart, width=110)
+    x = pn.widgets.Select(label="Across", options=every, value=state.x or None, width=150)
+    y = pn.widgets.Select(label="Up", options=numbers, value=state.y or None, width=150)
     session = Session.here()
 
     def redraw(*_events: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from engine.domain.model import FunctionModel
 from engine.domain.rules import CODES, Finding, errors_in, validate
 from engine.domain.values import Semver

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from engine.domain.edits import Edit, apply, blank, inverse
 from engine.domain.gestures import (
     absolute_position,

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from engine.domain.edits import apply, inverse
 from engine.domain.gestures import removal
 from engine.domain.graph import cycle, order, reachable, would_cycle

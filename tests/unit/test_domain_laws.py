@@ -6,6 +6,10 @@ import random
 from typing import Any
 
 import networkx as nx
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
 from engine.domain import merge as merging
 from engine.domain.canonical import canonical_bytes, content_hash, loads
 from engine.domain.contracts import problems, why_not_schema
@@ -19,9 +23,6 @@ from engine.domain.rules import validate
 from engine.domain.schemas import narrowed, why_not
 from engine.domain.values import Nature
 from engine.domain.versions import compare, propose
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 from tests.strategies import PORTS, batches, json_values, models, schemas, wild_models
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]

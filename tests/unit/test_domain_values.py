@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from pydantic import ValidationError
+
 from engine.domain.edits import (
     AddNode,
     Change,
@@ -14,8 +16,8 @@ from engine.domain.edits import (
     Describe,
     Edit,
     EditBatch,
-    Reparent,
     RemoveNode,
+    Reparent,
     Undepend,
     apply,
 )
@@ -25,7 +27,6 @@ from engine.domain.nodes import NODE
 from engine.domain.runs import Attempt, Run, Step
 from engine.domain.values import Position, RetryPolicy
 from engine.errors import EditRefused
-from pydantic import ValidationError
 from tests.small_models import action, finished, stage, workflow
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -82,7 +83,7 @@ def test_a_step_and_a_run_know_how_long_they_took() -> None:
         (AddNode(node=NODE.validate_python(stage())), "a node 'work' already"),
         (AddNode(node=NODE.validate_python(action("new", "clean"))), "'clean' is an action"),
         (AddNode(node=NODE.validate_python(action("new", "gone"))), "no 'gone'"),
-        (RemoveNode(id="clean"), "still connected by 'clean.rows > out.rows'"),
+        (RemoveNode(id="clean"), "still connected by 'in.rows > clean.rows'"),
         (RemoveNode(id="work"), "still holds 'Clean'"),
         (Reparent(id="work", parent="work", to=Position()), "is a container"),
         (Reparent(id="clean", parent="gone", to=Position()), "no 'gone'"),

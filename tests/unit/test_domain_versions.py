@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from engine.domain.contracts import (
     MAX_PROBLEMS,
     input_contract,
@@ -19,6 +20,7 @@ from engine.domain.contracts import (
 )
 from engine.domain.edits import Change, Configure, Describe, Move, apply
 from engine.domain.model import FunctionModel
+from engine.domain.plain_schemas import is_plainly_schema, plainly_meets
 from engine.domain.schemas import narrowed, short_name, types_of, why_not
 from engine.domain.values import Nature, Position, Semver
 from engine.domain.versions import check_number, compare, propose
@@ -433,3 +435,64 @@ def test_what_lies_too_deep_counts_as_narrower() -> None:
     for _ in range(8):
         branching, other = {"anyOf": [branching, TABLE]}, {"anyOf": [other, TABLE]}
     assert narrowed(branching, other, direction="in") is not None
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (
+            {"type": "object", "properties": {"a": TEXT}, "additionalProperties": {"type": "integer"}},
+            {"a": "x", "b": 1},
+        ),
+        ({"type": "object", "required": ["a"]}, {"a": None}),
+        ({"type": "integer", "minimum": 1, "maximum": 3, "title": "how many", "readOnly": True, "examples": [2]}, 2),
+        ({"type": "number", "default": 1}, 1.5),
+        ({"enum": ["a", "b"], "deprecated": False}, "a"),
+        ({"type": "null"}, None),
+        ({"items": TEXT, "minItems": 0}, ["x"]),
+        ({"required": ["a", "b"], "type": "object", "const": {"a": 1, "b": 2}}, {"a": 1, "b": 2}),
+    ],
+)
+def test_everyday_schemas_are_decided_quickly_and_rightly(schema: Any, value: Any) -> None:
+    assert is_plainly_schema(schema)
+    assert problems(schema, value) == ()
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"properties": {"a": TEXT}}, {"a": 1}),
+        ({"type": "object", "additionalProperties": False}, {"a": 1}),
+        ({"type": "object", "required": ["a"]}, {}),
+        ({"type": "integer"}, True),
+        ({"minimum": 1}, 0),
+        ({"maximum": 1}, 2),
+        ({"enum": ["a"]}, "b"),
+        ({"type": "integer"}, 1.5),
+        (False, 1),
+    ],
+)
+def test_what_is_not_plainly_right_is_left_to_the_full_checker(schema: Any, value: Any) -> None:
+    assert not plainly_meets(schema, value)
+    assert problems(schema, value) != ()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        3,
+        {"type": ["string"]},
+        {"required": ["a", "a"]},
+        {"required": 3},
+        {"minItems": -1},
+        {"properties": {1: {}}},
+        {"x": 1},
+    ],
+)
+def test_what_is_not_plainly_a_schema_is_left_to_the_full_checker(schema: Any) -> None:
+    assert not is_plainly_schema(schema)
+    deep: Any = {}
+    for _ in range(20):
+        deep = {"items": deep}
+    assert not is_plainly_schema(deep)
+    assert why_not_schema(deep) is None
