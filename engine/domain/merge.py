@@ -6,34 +6,22 @@ the two sides alike, so it does not matter who saved first: each gets the edits 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from engine.domain.canonical import Json, as_object
 from engine.domain.differences import FieldChange, edits_between, model_changes, node_changes, same_value
-from engine.domain.edits import (
-    AddNode,
-    Configure,
-    Connect,
-    Depend,
-    Describe,
-    Disconnect,
-    Edit,
-    Move,
-    RemoveNode,
-    Reparent,
-    Undepend,
-    apply,
-)
+from engine.domain.edits import Edit, apply
 from engine.domain.graph import cycle
 from engine.domain.model import Dependency, FunctionModel, Wire, element_json
 from engine.domain.nodes import NODE, ActionFields, Node
+from engine.domain.touches import FieldKey, mentions, overlap, touched
 from engine.errors import EditConflict
 
-FieldKey: TypeAlias = tuple[str, ...]
-"""What an edit touches: ("nodes", id, "name"), ("wires", id), ("model", "tags"). A prefix covers all below it."""
+__all__ = ["Conflict", "FieldKey", "Merged", "attempt", "merge", "overlap", "touched"]
+
 _FIELDS_SHOWN = 3
 _E = TypeVar("_E", Wire, Dependency)
 
@@ -84,71 +72,6 @@ def attempt(base: FunctionModel, ours: Sequence[Edit], theirs: Sequence[Edit]) -
     return Merged(edits_between(others, merged))
 
 
-def touched(edits: Iterable[Edit], model: FunctionModel) -> frozenset[FieldKey]:
-    """Return what edits touch in `model`, to which they apply. Batches that don't `overlap` merge by themselves."""
-    found: set[FieldKey] = set()
-    after = model
-    for edit in edits:
-        found.update(_touched(edit, after))
-        after = apply(after, (edit,))
-    return frozenset(found)
-
-
-def overlap(one: Collection[FieldKey], other: Collection[FieldKey]) -> bool:
-    """Return whether a field is in both, or below one that is in the other."""
-    wide, narrow = set(one), set(other)
-    return any(key[:length] in wide for key in narrow for length in range(1, len(key) + 1)) or any(
-        key[:length] in narrow for key in wide for length in range(1, len(key) + 1)
-    )
-
-
-def _touched(edit: Edit, model: FunctionModel) -> Iterator[FieldKey]:  # noqa: C901, PLR0912 - a case for each
-    match edit:
-        case AddNode():
-            yield "nodes", edit.node.id
-            if isinstance(edit.node, ActionFields):
-                yield "nodes", edit.node.parent, "holds", edit.node.id
-        case RemoveNode():
-            yield "nodes", edit.id
-        case Move():
-            yield "nodes", edit.id, "position"
-        case Reparent():
-            yield "nodes", edit.id, "position"
-            yield "nodes", edit.id, "parent"
-            yield "nodes", edit.parent, "holds", edit.id
-        case Configure():
-            for change in edit.changes:
-                yield "nodes", edit.id, *change.path[:2]
-        case Describe():
-            for change in edit.changes:
-                yield "model", change.path[0]
-        case Connect():
-            yield from _touched_by_wire(edit.wire, model)
-        case Disconnect():
-            yield from _touched_by_wire(model.wires[edit.id], model)
-        case Depend():
-            yield from _touched_by_dependency(edit.dependency)
-        case Undepend():
-            yield from _touched_by_dependency(model.dependencies[edit.id])
-
-
-def _touched_by_wire(wire: Wire, model: FunctionModel) -> Iterator[FieldKey]:
-    yield "wires", wire.id
-    port = model.port(wire.target, wire.target_port, "input")
-    into = ("nodes", wire.target, "inputs", wire.target_port)
-    yield (*into, wire.id) if port is not None and port.many else into
-    yield "nodes", wire.source, "outputs", wire.source_port, wire.id
-    for end, contract in ((wire.source, "input_contract"), (wire.target, "output_contract")):
-        if not isinstance(model.nodes.get(end), ActionFields):
-            yield "nodes", end, contract, wire.id
-
-
-def _touched_by_dependency(edge: Dependency) -> Iterator[FieldKey]:
-    yield "dependencies", edge.id
-    yield "nodes", edge.source, "dependencies", edge.id
-    yield "nodes", edge.target, "dependencies", edge.id
-
-
 class _Merging:
     """Builds the merged model, or gathers what stands in the way. Nothing in it depends on which side is which."""
 
@@ -166,7 +89,7 @@ class _Merging:
         edges = self._merged_edges(self.base.dependencies, self.ours.dependencies, self.theirs.dependencies)
         fields = self._merged_fields()
         self._refuse_removed_ends([*wires.values(), *edges.values()])
-        self._refuse_removed_mentions()
+        self._refuse_removedmentions()
         self._refuse_lost_ports(wires)
         wires = self._once(wires, lambda wire: (wire.source, wire.source_port, wire.target, wire.target_port))
         edges = self._once(edges, lambda edge: (edge.source, edge.target))
@@ -249,28 +172,37 @@ class _Merging:
         return merged
 
     def _refuse_removed_ends(self, edges: Sequence[Wire | Dependency]) -> None:
-        """Neither side may use what the other took out: as the end of an edge, or as a container."""
+        """Neither side may use what the other took out, or made an action of: as an end, or as a container."""
         for edge in edges:
             for end in (edge.source, edge.target):
-                if end not in self.nodes:
+                if end not in self.nodes or (isinstance(edge, Dependency) and not self._is_container(end)):
                     self._used(end, f"connected by {edge.id}")
         for key, node in self.nodes.items():
-            if isinstance(node, ActionFields) and node.parent not in self.nodes and key not in self.unsettled:
+            if isinstance(node, ActionFields) and key not in self.unsettled and not self._is_container(node.parent):
                 self._used(node.parent, f"given {node.name!r}")
 
+    def _is_container(self, key: str) -> bool:
+        return key in self.nodes and not isinstance(self.nodes[key], ActionFields)
+
     def _used(self, key: str, use: str) -> None:
-        if key in self.base.nodes:
-            ours, theirs = ("removed" if key not in side.nodes else use for side in (self.ours, self.theirs))
+        base = self.base.nodes.get(key)
+        if base is not None:
+            ours, theirs = (self._use(base, side.nodes.get(key), use) for side in (self.ours, self.theirs))
             if ours != theirs:
                 self._conflict(key, "removed", None, ours, theirs)
 
-    def _refuse_removed_mentions(self) -> None:
+    def _use(self, base: Node, side: Node | None, use: str) -> str:
+        if side is None:
+            return "removed"
+        return use if side.kind == base.kind else "made anew"
+
+    def _refuse_removedmentions(self) -> None:
         for key, node in self.nodes.items():
-            for mentioned in () if key in self.unsettled else _mentions(node):
+            for mentioned in () if key in self.unsettled else mentions(node):
                 if mentioned in self.nodes or mentioned not in self.base.nodes:
                     continue
                 remover = self.ours if mentioned not in self.ours.nodes else self.theirs
-                if mentioned not in _mentions(remover.nodes.get(key)):
+                if mentioned not in mentions(remover.nodes.get(key)):
                     self._used(mentioned, f"named by {node.name!r}")
 
     def _refuse_lost_ports(self, wires: Mapping[str, Wire]) -> None:
@@ -381,13 +313,6 @@ def _with(plain: dict[str, Json], changes: Iterable[FieldChange]) -> dict[str, J
         else:
             place[change.path[-1]] = change.new
     return merged
-
-
-def _mentions(node: Node | None) -> tuple[str, ...]:
-    if not isinstance(node, ActionFields):
-        return ()
-    fallback = None if node.fallback is None else node.fallback.action
-    return tuple(key for key in (fallback, node.compensation) if key is not None)
 
 
 def _has_port(node: Node | None, name: str, side: str) -> bool:

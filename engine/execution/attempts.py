@@ -304,14 +304,14 @@ class Attempts:
             self._scribe.sync(ticket)
         self._complete(job, outputs)
 
-    def _complete(self, job: Job, outputs: dict[str, Any], *, recovered: bool = False) -> None:
-        """Let what follows have a job's outputs."""
+    def _complete(self, job: Job, outputs: dict[str, Any], *, recovered: bool = False, replaced: bool = False) -> None:
+        """Let what follows have a job's outputs; `replaced`: it failed, and something else gave them."""
         job.generation += 1
-        if self._loop.watched:
+        if self._loop.watched and not replaced:
             facts = {"outputs": outputs, "began_us": job.began_us, "recovered": recovered}
             self._loop.emit(job.path, job.work.node.id, "succeeded", facts)
         if job.stands_for is not None:
-            self._complete(job.stands_for, outputs)
+            self._complete(job.stands_for, outputs, replaced=True)
         elif job.whole is not None:
             self._items.ended(job, outputs, None)
         else:
@@ -355,7 +355,7 @@ class Attempts:
         if stand_in is None:
             self._lost(job, error, cancelled=cancelled)
         elif stand_in.use == "constant":
-            self._complete(job, invocation.constant_outputs(work, stand_in.constant), recovered=True)
+            self._complete(job, invocation.constant_outputs(work, stand_in.constant), replaced=True)
         elif stand_in.use == "cached":
             self._last_good(job, error)
         elif work.fallback is not None:
@@ -374,7 +374,7 @@ class Attempts:
         if outputs is None:
             self._lost(job, f"{error} There is no earlier good result to use instead.", cancelled=False)
         else:
-            self._complete(job, outputs, recovered=True)
+            self._complete(job, outputs, replaced=True)
 
     def _lost(self, job: Job, error: str, *, cancelled: bool) -> None:
         """Nothing can stand in for a failed step."""

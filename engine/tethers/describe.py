@@ -246,8 +246,8 @@ def _outputs(annotation: Any, names: tuple[str, ...] | None) -> tuple[tuple[Port
 
 
 def _is_named_tuple(annotation: Any) -> bool:
-    kind = cast("Any", annotation)
-    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(annotation, "_fields")
+    bases: tuple[object, ...] = getattr(annotation, "__mro__", ())
+    return tuple in bases and hasattr(annotation, "_fields")
 
 
 def _output_schema(annotation: Any) -> Schema:
