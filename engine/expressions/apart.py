@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _CPU_S = 2
-_WALL_S = 5.0
+_WALL_S = 10.0
 _MEMORY_BYTES = 2 << 30
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from engine.expressions.apart import answer; answer()"
 

@@ -93,7 +93,7 @@ class FieldView:
         shared: dict[str, Any] = {"label": label, "margin": 0, "sizing_mode": "stretch_width", "disabled": self._disabled}
         if self._as_expression:
             hint = field.placeholder or "a CEL expression"
-            return pn.widgets.TextInput(value=text_of(field, value), placeholder=hint, css_classes=["tr-code"], **shared)
+            return pn.widgets.TextInput(value=text_of(field, value), placeholder=hint, max_length=10_000, css_classes=["tr-code"], **shared)
         if field.kind == "switch":
             return pn.widgets.Checkbox(value=bool(value), **{**shared, "label": field.label if not field.switchable else "On"})
         if field.kind == "select":

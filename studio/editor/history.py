@@ -77,7 +77,7 @@ class History:
         if grows and last is not None and self.pending and self.pending[-1] is last and not self.undone:
             same = [_target(edit) for edit in last.edits] == [_target(edit) for edit in edits]
             back = last.inverse if same else (*inverse(self.model, edits), *last.inverse)
-            step = Batch(name, tuple(edits) if same else (*last.edits, *edits), back, key, at_s)
+            step = Batch(last.name, tuple(edits) if same else (*last.edits, *edits), back, key, at_s)
             self.done[-1] = self.pending[-1] = step
         else:
             step = Batch(name, tuple(edits), inverse(self.model, edits), key, at_s)

@@ -38,6 +38,11 @@ class Trial:
         self.failure: str | None = None
 
     @property
+    def handle(self) -> RunHandle | None:
+        """The handle of the run, if it was started here."""
+        return self._handle
+
+    @property
     def running(self) -> bool:
         """True from the start of a run to its end."""
         return self.run is not None and self.run.status in ("running", "pending")

@@ -73,8 +73,9 @@ class EditorTab:
         keys.on_key(lambda key: self.bench.save() if key == "save" else self.bench.ask_run())
         self.view = pn.Row(self.bench.view, keys, margin=0, sizing_mode="stretch_both")
         names = ["model", "base_revision", "unsaved", "findings", "checked"]
-        watcher = state.param.watch(lambda *_: self.bench.desk.soon(self._follow), names)
-        stop = state.trial.watch(lambda *_: None, lambda: self.bench.desk.soon(self._phase))
+        # Always later: the bar changes Bokeh models, which needs the document's lock.
+        watcher = state.param.watch(lambda *_: ctx.session.later(self._follow), names)
+        stop = state.trial.watch(lambda *_: None, lambda: ctx.session.later(self._phase))
         self._stops = [lambda: state.param.unwatch(watcher), stop]
         self._follow()
         self._phase()

@@ -14,7 +14,8 @@ export function render({ model }) {
   box.innerHTML = `<form method="dialog"><h2 id="title">New model</h2>
     <label for="name">Name</label><input id="name" autocomplete="off" maxlength="100" placeholder="Weekly report">
     <p class="wrong" role="alert"></p>
-    <div class="row"><button type="button" class="cancel">Cancel</button><button type="submit" class="create">Create</button></div></form>`;
+    <div class="row"><button type="button" class="cancel">Cancel</button>
+    <button type="submit" class="create">Create</button></div></form>`;
   const name = box.querySelector("input"), wrong = box.querySelector(".wrong"), create = box.querySelector(".create");
   const judge = () => { create.disabled = name.value.trim().length < 3; };
   name.addEventListener("input", () => { wrong.textContent = ""; judge(); });
@@ -24,9 +25,9 @@ export function render({ model }) {
     event.preventDefault();
     if (!create.disabled) model.send_msg({ name: name.value });
   });
-  model.on("msg:custom", (event) => {
-    if (event.data.open) { name.value = ""; wrong.textContent = ""; judge(); box.showModal(); name.focus(); }
-    if (event.data.wrong) { wrong.textContent = event.data.wrong; name.focus(); name.select(); }
+  model.on("msg:custom", (message) => {
+    if (message.open) { name.value = ""; wrong.textContent = ""; judge(); box.showModal(); name.focus(); }
+    if (message.wrong) { wrong.textContent = message.wrong; name.focus(); name.select(); }
   });
   return box;
 }
@@ -42,7 +43,8 @@ input{box-sizing:border-box;width:100%;height:32px;padding:0 9px;border:1px soli
 input:focus{border-color:var(--accent);outline:2px solid var(--accent-soft)}
 .wrong{min-height:18px;margin:6px 0 0;font-size:var(--t2);color:var(--bad);overflow-wrap:anywhere}
 .row{display:flex;justify-content:flex-end;gap:8px;margin-top:10px}
-.row button{height:28px;padding:0 12px;border:1px solid var(--line-strong);border-radius:6px;background:var(--surface);color:var(--ink);
+.row button{height:28px;padding:0 12px;border:1px solid var(--line-strong);border-radius:6px;
+  background:var(--surface);color:var(--ink);
   font:600 var(--t2)/1 var(--font);cursor:pointer}
 .row .create{border-color:var(--accent);background:var(--accent);color:var(--on-accent)}
 .row .create:disabled{border-color:var(--line);background:var(--idle-soft);color:var(--ink-3);cursor:not-allowed}

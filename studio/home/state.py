@@ -13,6 +13,7 @@ from engine.domain.runs import Run
 from engine.ports import ModelRow
 from studio.demos import Demo, demos, open_demo
 from studio.theme import number
+from studio.values.states import status_of
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -54,7 +55,7 @@ class HomeState(param.Parameterized):
     def runs(self) -> list[tuple[Run, str]]:
         """The last runs with their status; 'interrupted' for one that is said to run but does not."""
         runs = self._engine.runs.list(limit=RECENT_RUNS)
-        return [(run, self._status(run)) for run in runs]
+        return [status_of(self._engine, run) for run in runs]
 
     def interrupted(self) -> list[Run]:
         """The runs that were begun, have not ended and are not under way."""
@@ -111,10 +112,10 @@ class HomeState(param.Parameterized):
         """Start a demo with the inputs it suggests. Raises what `Engine.start` raises."""
         return self._engine.start(self.open_demo(file))
 
-    def _status(self, run: Run) -> str:
-        if run.status in ("running", "pending") and self._engine.runs.live(run.id) is None:
-            return "interrupted"
-        return run.status
 
-
-_ENDINGS = {"succeeded": "went well", "failed": "failed", "cancelled": "was cancelled", "interrupted": "was interrupted"}
+_ENDINGS = {
+    "succeeded": "went well",
+    "failed": "failed",
+    "cancelled": "was cancelled",
+    "interrupted": "was interrupted",
+}

@@ -20,8 +20,8 @@ from studio.home.markup import (
     NOTICE_CSS,
     RUNS_CSS,
     UNDO_CSS,
-    demos_html,
     deleted_html,
+    demos_html,
     interrupted_html,
     models_html,
     runs_html,
@@ -73,10 +73,28 @@ class HomeView:
         find = pn.widgets.TextInput(label=words, placeholder=words, width=260, margin=0, stylesheets=[QUIET_LABEL])
         find.param.watch(lambda event: self._state.param.update(text=event.new, shown=MODELS_A_PAGE), "value_input")
         space = pn.Spacer(sizing_mode="stretch_width", height=1)
-        head = pn.Row(_title("Models"), space, find, self._bin, css_classes=["tr-actions"], sizing_mode="stretch_width", margin=(0, 0, 10, 0))
+        head = pn.Row(
+            _title("Models"),
+            space,
+            find,
+            self._bin,
+            css_classes=["tr-actions"],
+            sizing_mode="stretch_width",
+            margin=(0, 0, 10, 0),
+        )
         left = pn.Column(head, self._models_room, *self._demo_cards(), sizing_mode="stretch_width", margin=0)
-        all_runs = html(Markup('<a href="/runs">All runs</a>'), align="center", stylesheets=["a{font-size:var(--t2);text-decoration:none}"])
-        right_head = pn.Row(_title("Recent runs"), pn.Spacer(sizing_mode="stretch_width", height=28), all_runs, width=_RUNS_PX, margin=(0, 0, 10, 0))
+        all_runs = html(
+            Markup('<a href="/runs">All runs</a>'),
+            align="center",
+            stylesheets=["a{font-size:var(--t2);text-decoration:none}"],
+        )
+        right_head = pn.Row(
+            _title("Recent runs"),
+            pn.Spacer(sizing_mode="stretch_width", height=28),
+            all_runs,
+            width=_RUNS_PX,
+            margin=(0, 0, 10, 0),
+        )
         right = pn.Column(right_head, self._runs, width=_RUNS_PX, margin=(0, 0, 0, 20))
         parts: list[Any] = [
             self._greeting,
@@ -121,9 +139,17 @@ class HomeView:
 
     def _empty(self) -> pn.viewable.Viewable:
         if self._state.text.strip():
-            return empty_state("No model matches", "Names, descriptions and the names of nodes are searched.", icon_name="search")
+            return empty_state(
+                "No model matches", "Names, descriptions and the names of nodes are searched.", icon_name="search"
+            )
         new = button("New model", "plus", "primary", on_click=lambda _: self._dialog.ask())
-        return empty_state("No models yet", "A model is a workflow you draw: data comes in, steps work on it, results go out. Make one, or open a demo below.", [new], "workflow")
+        return empty_state(
+            "No models yet",
+            "A model is a workflow you draw: data comes in, steps work on it, results go out. "
+            "Make one, or open a demo below.",
+            [new],
+            "workflow",
+        )
 
     def _toggle_deleted(self) -> None:
         self._state.deleted = not self._state.deleted
@@ -153,7 +179,9 @@ class HomeView:
             "recover": lambda: self._recover(key),
             "more": lambda: state.param.update(shown=state.shown + MODELS_A_PAGE),
             "resume": lambda: self._work.ask(lambda: state.resume(key), lambda run: go(f"/run?id={quote(run.id)}")),
-            "open-demo": lambda: self._work.ask(lambda: state.open_demo(key), lambda made: go(f"/editor?model={quote(made.id)}")),
+            "open-demo": lambda: self._work.ask(
+                lambda: state.open_demo(key), lambda made: go(f"/editor?model={quote(made.id)}")
+            ),
             "run-demo": lambda: self._work.ask(lambda: state.run_demo(key), lambda run: go(f"/run?id={quote(run.id)}")),
         }
         act = acts.get(word)

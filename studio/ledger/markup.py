@@ -15,7 +15,8 @@ from studio.values.listing import LIST_CSS, table, when
 LIST = (
     LIST_CSS
     + """
-.list button.name{padding:0;border:0;background:none;color:var(--ink);font:600 var(--t3)/1.4 var(--font);cursor:pointer;max-width:100%;
+.list button.name{padding:0;border:0;background:none;color:var(--ink);font:600 var(--t3)/1.4 var(--font);
+  cursor:pointer;max-width:100%;
   overflow:hidden;text-overflow:ellipsis;white-space:nowrap;text-align:left}
 .list button.name::before{content:"";position:absolute;inset:0}
 .list button.name:focus-visible{outline:none}
@@ -33,18 +34,27 @@ h2{margin:0;font-size:var(--t4)}h3{margin:0 0 6px;font-size:var(--t1);color:var(
 p{margin:2px 0 0;font-size:var(--t2);color:var(--ink-2);line-height:1.5;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:76px minmax(0,1fr);gap:6px 10px;margin:0;font-size:var(--t2)}
 dt{color:var(--ink-3)}dd{margin:0;overflow-wrap:anywhere}
-.hash{display:flex;align-items:center;gap:4px;min-height:30px;margin-top:6px;padding:2px 4px 2px 9px;border:1px solid var(--line-strong);border-radius:6px}
+.hash{display:flex;align-items:center;gap:4px;min-height:30px;margin-top:6px;padding:2px 4px 2px 9px;
+  border:1px solid var(--line-strong);border-radius:6px}
 .hash span:first-child{flex:none;width:62px;font-size:var(--t1);color:var(--ink-3)}
 .hash .mono{flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .change{padding:8px 0;border-top:1px solid var(--line);display:grid;gap:4px}
 .change .path{font-size:var(--t2);font-weight:600;overflow-wrap:anywhere}
-.value{display:grid;grid-template-columns:44px minmax(0,1fr);gap:6px;padding:3px 8px;border-radius:var(--r1);font:var(--t2)/1.5 var(--mono);
+.value{display:grid;grid-template-columns:44px minmax(0,1fr);gap:6px;padding:3px 8px;border-radius:var(--r1);
+  font:var(--t2)/1.5 var(--mono);
   white-space:pre-wrap;overflow-wrap:anywhere}
 .value small{font:500 var(--t1)/1.7 var(--font);color:inherit}
 .was{color:var(--bad);background:var(--bad-soft)}.now{color:var(--ok);background:var(--ok-soft)}
 """
 )
-_HEADS = (("#", "72px", "num"), ("What", "", ""), ("To", "30%", ""), ("By", "92px", ""), ("When", "104px", ""), ("Hash", "84px", ""))
+_HEADS = (
+    ("#", "72px", "num"),
+    ("What", "", ""),
+    ("To", "30%", ""),
+    ("By", "92px", ""),
+    ("When", "104px", ""),
+    ("Hash", "84px", ""),
+)
 
 
 def entries_html(found: Found, now: datetime) -> Markup:
@@ -74,7 +84,9 @@ def story_html(entry: Entry | None, found: Found) -> Markup:
 def verdict_html(sentence: str, *, ok: bool) -> Markup:
     """The result of a verification, quiet when all is well."""
     name = "shield-check" if ok else "shield-alert"
-    return Markup('<div class="verdict {}" role="status">{}<span>{}</span></div>').format("ok" if ok else "bad", icon(name, 16), sentence)
+    return Markup('<div class="verdict {}" role="status">{}<span>{}</span></div>').format(
+        "ok" if ok else "bad", icon(name, 16), sentence
+    )
 
 
 def _row(entry: Entry, found: Found, now: datetime) -> Markup:

@@ -132,7 +132,9 @@ class LedgerState(param.Parameterized):
         if result.ok:
             return Verdict(ok=True, sentence=f"{count} verified in {took}")
         reason = result.reason[:1].upper() + result.reason[1:]
-        return Verdict(ok=False, sentence=f"{reason}. The {count} before it are as they were written.", first_bad=result.first_bad)
+        return Verdict(
+            ok=False, sentence=f"{reason}. The {count} before it are as they were written.", first_bad=result.first_bad
+        )
 
     # ---- handing over -----------------------------------------------------------------------------------------
 
@@ -159,7 +161,9 @@ class LedgerState(param.Parameterized):
 
     def as_json(self) -> bytes:
         """The entries that match as a JSON list."""
-        return json.dumps([entry.model_dump(mode="json") for entry in self.every()], ensure_ascii=False, indent=1).encode()
+        return json.dumps(
+            [entry.model_dump(mode="json") for entry in self.every()], ensure_ascii=False, indent=1
+        ).encode()
 
     def _read(self, before: int | None, limit: int) -> list[Entry]:
         return self._engine.ledger.entries(

@@ -21,7 +21,8 @@ from studio.values.loading import Latest
 
 _STORY_PX = 400
 _VERDICT_CSS = """
-.verdict{display:flex;align-items:flex-start;gap:8px;padding:9px 12px;border-radius:var(--r2);font-size:var(--t3);line-height:1.4}
+.verdict{display:flex;align-items:flex-start;gap:8px;padding:9px 12px;border-radius:var(--r2);font-size:var(--t3);
+  line-height:1.4}
 .verdict.ok{color:var(--ok);background:var(--ok-soft)}.verdict.bad{color:var(--bad);background:var(--bad-soft)}
 .verdict .icon{margin-top:1px}
 """
@@ -30,7 +31,7 @@ _VERDICT_CSS = """
 def page(ctx: PageContext) -> Page:
     """The entries (`?entity=` and `?entry=` narrow or point), one entry's story beside them, and the proof."""
     given = ctx.query.get("entry", "")
-    number_ = int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0  # noqa: PLR2004
+    number_ = int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
     view = LedgerView(LedgerState(ctx.engine, entity=ctx.query.get("entity", ""), selected=number_), ctx)
     return Page("Ledger", view.main, view.bar, (view.verify,), room="fill")
 
@@ -54,7 +55,9 @@ class LedgerView:
         self._place = html(Markup(""), align="center")
         self._pager = pn.Row(self._newer, self._older, self._place, css_classes=["tr-actions"], margin=(12, 0, 0, 0))
         self.main = self._layout()
-        state.param.watch(lambda *_: self._list_work.ask(state.load, self._show), ["action", "actor", "text", "entity", "cursors"])
+        state.param.watch(
+            lambda *_: self._list_work.ask(state.load, self._show), ["action", "actor", "text", "entity", "cursors"]
+        )
         state.param.watch(lambda *_: self._story_work.ask(state.entry, self._tell), "selected")
         self._show(state.load())
         if not state.selected and self._found.entries:
@@ -85,7 +88,9 @@ class LedgerView:
         text.param.watch(lambda event: setattr(state, "text", event.new), "value_input")
         actor = pn.widgets.TextInput(label="Actor", placeholder="By anyone", width=120, **quiet)
         actor.param.watch(lambda event: setattr(state, "actor", event.new), "value_input")
-        action = pn.widgets.Select(label="Action", options={"Any action": "", **{one: one for one in ACTIONS}}, width=150, **quiet)
+        action = pn.widgets.Select(
+            label="Action", options={"Any action": "", **{one: one for one in ACTIONS}}, width=150, **quiet
+        )
         action.link(state, value="action")
         parts: list[Any] = [text, actor, action]
         if state.entity:
@@ -114,8 +119,13 @@ class LedgerView:
 
     def _empty(self) -> pn.viewable.Viewable:
         if self._state.filtered or self._state.cursors:
-            return empty_state("No entry matches", "Look for fewer words, for another action or by anyone.", icon_name="search")
-        words = "Every change to a model, run or setting becomes an entry here, bound to the one before it by its hash. Make a model to see the first."
+            return empty_state(
+                "No entry matches", "Look for fewer words, for another action or by anyone.", icon_name="search"
+            )
+        words = (
+            "Every change to a model, run or setting becomes an entry here, bound to the one before it by its hash. "
+            "Make a model to see the first."
+        )
         return empty_state("Nothing has happened yet", words, icon_name="shield-check")
 
     def _tell(self, entry: Any) -> None:
@@ -143,7 +153,9 @@ class LedgerView:
         self._verdict.object = str(verdict_html(verdict.sentence, ok=verdict.ok))
         self._verdict.margin = (0, 0, 12, 0)
         self._verdict.visible = True
-        proof = Badge("verified", "ok", "shield-check") if verdict.ok else Badge("does not verify", "bad", "shield-alert")
+        proof = (
+            Badge("verified", "ok", "shield-check") if verdict.ok else Badge("does not verify", "bad", "shield-alert")
+        )
         self.bar.badges = [Badge(f"{number(self._state.total)} entries"), proof]
         if verdict.first_bad:
             self._state.param.update(selected=verdict.first_bad, cursors=(verdict.first_bad + 1,))

@@ -35,8 +35,10 @@ _MOST_PX = ROW_PX * 13
 _ROOM_AT_END = 1.04
 _FIELDS = ("row", "start", "end", "middle", "color", "label", "name", "took", "result")
 _CSS = """
-.row{display:flex;align-items:center;gap:6px;box-sizing:border-box;width:100%;height:32px;padding:0 10px 0 12px;border:0;
-  border-bottom:1px solid var(--line);background:none;color:var(--ink);font:400 var(--t3)/1 var(--font);text-align:left;cursor:pointer}
+.row{display:flex;align-items:center;gap:6px;box-sizing:border-box;width:100%;height:32px;padding:0 10px 0 12px;
+  border:0;
+  border-bottom:1px solid var(--line);background:none;color:var(--ink);font:400 var(--t3)/1 var(--font);
+  text-align:left;cursor:pointer}
 .row:hover{background:var(--idle-soft)}
 .row[data-current]{background:var(--accent-soft)}
 .row:focus-visible{outline-offset:-2px}
@@ -76,11 +78,15 @@ class Gantt:
         self._here = BoxAnnotation(fill_alpha=1, line_color=None, level="underlay", visible=False)
         self._figure, self._axis = self._canvas(), self._scale()
         self._names = Clickable(Markup(""), self._pressed, stylesheets=[_CSS], width=NAMES_PX)
-        self._bars_pane = pn.pane.Bokeh(self._figure, sizing_mode="stretch_width", margin=0, height=1)
+        self._bars_pane = pn.pane.Bokeh(self._figure, sizing_mode="stretch_width", margin=0)
         rows = pn.Row(self._names, self._bars_pane, sizing_mode="stretch_width", margin=0)
         self._box = pn.Column(rows, scroll="y-auto", height=ROW_PX, sizing_mode="stretch_width", margin=0)
         self._frame = self._framed()
-        self._head = Clickable(Markup(""), stylesheets=[".inside{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"], align="center")
+        self._head = Clickable(
+            Markup(""),
+            stylesheets=[".inside{display:flex;gap:10px;align-items:center}h2{margin:0;font-size:var(--t4)}"],
+            align="center",
+        )
         self._place = html(Markup(""), align="center")
         self._pager = pn.Row(
             button("Earlier rows", "chevron-up", "ghost", icon_only=True, on_click=lambda _: self._turn(-1)),
@@ -130,8 +136,9 @@ class Gantt:
         self._stretch(state.span_s())
         height = max(1, len(rows)) * ROW_PX
         self._frame.visible = bool(rows)
-        if rows and self._bars_pane.height != height:
-            self._figure.height = self._bars_pane.height = height
+        if rows and self._figure.height != height:
+            # On the figure itself: the pane can't be changed once it is drawn (Panel 1.9).
+            self._figure.height = height
             self._y.start = max(1, len(rows))
             self._figure.ygrid.ticker = FixedTicker(ticks=[place - _HALF_LINE for place in range(1, len(rows) + 1)])
             self._box.height = min(_MOST_PX, height)
@@ -172,8 +179,8 @@ class Gantt:
         )  # fmt: skip
         plot.add_layout(self._here)
         drawn = plot.hbar(
-            y="middle", left="start", right="end", height=0.5, source=self._source, fill_color="color", line_color="color",
-            line_width=1.5, border_radius=3,
+            y="middle", left="start", right="end", height=0.5, source=self._source, fill_color="color",
+            line_color="color", line_width=1.5, border_radius=3,
         )  # fmt: skip
         self._labels = plot.text(
             x="start", y="middle", text="label", source=self._source, text_baseline="middle", x_offset=5, y_offset=1,
@@ -191,7 +198,11 @@ class Gantt:
         )  # fmt: skip
         plot.grid.visible = False
         plot.scatter([0], [0.5], visible=False)
-        plot.xaxis.update(axis_line_color=None, major_label_standoff=4, formatter=CustomJSTickFormatter(code=_SECONDS, args={"range": self._x}))
+        plot.xaxis.update(
+            axis_line_color=None,
+            major_label_standoff=4,
+            formatter=CustomJSTickFormatter(code=_SECONDS, args={"range": self._x}),
+        )
         return plot
 
     def _colours(self) -> dict[str, str]:
@@ -205,12 +216,16 @@ class Gantt:
             apply_bokeh(plot, dark)
             plot.outline_line_color = None
         self._axis.xaxis.axis_line_color = None
-        self._labels.glyph.update(text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable"))
+        self._labels.glyph.update(
+            text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable")
+        )
         self._here.fill_color = tokens["accent-soft"]
         self._source.data = _columns(self._bars, self._colours())
         words = [("ok", "done"), ("bad", "failed"), ("run", "under way"), ("idle", "cached or stopped")]
         shown = [pair for pair in words if pair[0] != "run" or not self._state.ended]
-        marks = Markup("").join(Markup('<span><i style="background:var(--{})"></i>{}</span>').format(*pair) for pair in shown)
+        marks = Markup("").join(
+            Markup('<span><i style="background:var(--{})"></i>{}</span>').format(*pair) for pair in shown
+        )
         self._legend.object = str(Markup('<div class="legend">{}</div>').format(marks))
 
     def _mark(self) -> None:
@@ -261,7 +276,12 @@ def _heading_html(seconds: float, chain: Sequence[str], state: RunState) -> Mark
     parts = [Markup("<h2>Timeline</h2>")]
     if len(chain) > 1:
         names = " → ".join(state.steps[node].name for node in chain[:12] if node in state.steps)
-        parts.append(pill(f"critical path {duration(seconds)}", title=f"The longest chain of steps that waited for each other: {names}"))
+        parts.append(
+            pill(
+                f"critical path {duration(seconds)}",
+                title=f"The longest chain of steps that waited for each other: {names}",
+            )
+        )
     if not state.ended:
         done = sum(row.step.status in ("succeeded", "cached", "skipped") for row in state.rows)
         parts.append(pill(f"{number(done)} of {number(len(state.rows))} steps", "run" if state.live else "warn"))

@@ -50,9 +50,7 @@ class HistoryChart:
     def _colours(self, *, dark: bool) -> dict[str, list[str]]:
         tokens = palette(dark=dark)
         fill = [tokens[tone_of(run.status)] for run in self._runs]
-        edge = [
-            tokens["ink"] if run.id == self._current else own for run, own in zip(self._runs, fill, strict=True)
-        ]
+        edge = [tokens["ink"] if run.id == self._current else own for run, own in zip(self._runs, fill, strict=True)]
         return {"color": fill, "edge": edge}
 
     def _draw(self) -> Any:

@@ -49,7 +49,10 @@ class History:
 
 
 class RunState(param.Parameterized):
-    """The run, its steps, the step that is looked at and the part of the timeline that is shown."""
+    """The run, its steps, the step that is looked at and the part of the timeline that is shown.
+
+    `live` is true while the run is under way in this process, as of the last look.
+    """
 
     selected: str = param.String(doc="Path of the step that is looked at.")  # type: ignore[assignment]
     page: int = param.Integer(default=0, bounds=(0, None))  # type: ignore[assignment]
@@ -62,7 +65,8 @@ class RunState(param.Parameterized):
         """
         super().__init__()
         self._engine = engine
-        self.run: Run = engine.runs.get(run)
+        self.live = False
+        self.run: Run = self._read(run)
         self.steps: dict[str, Step] = {}
         self.rows: list[TimelineRow] = []
         self.models = RunModels(self.run, engine.runs.model_of(self.run.id))
@@ -74,11 +78,6 @@ class RunState(param.Parameterized):
         self.page = self.page_of(self.selected)
 
     # ---- looking ----------------------------------------------------------------------------------------------
-
-    @property
-    def live(self) -> bool:
-        """True while the run is under way in this process."""
-        return self._engine.runs.live(self.run.id) is not None
 
     @property
     def ended(self) -> bool:
@@ -110,7 +109,11 @@ class RunState(param.Parameterized):
         """Seconds so far, or from start to end; of an interrupted run, until its last record."""
         if self.run.duration_s is not None:
             return self.run.duration_s
-        return span_s(self.rows, began=self.began, now=self.now) if not self.live else (self.now - self.began).total_seconds()
+        return (
+            span_s(self.rows, began=self.began, now=self.now)
+            if not self.live
+            else (self.now - self.began).total_seconds()
+        )
 
     @property
     def now(self) -> datetime:
@@ -119,7 +122,9 @@ class RunState(param.Parameterized):
             return datetime.now(UTC)
         if self.run.ended_at is not None:
             return self.run.ended_at
-        known = [at for step in self.steps.values() for one in step.attempts for at in (one.started_at, one.ended_at) if at]
+        known = [
+            at for step in self.steps.values() for one in step.attempts for at in (one.started_at, one.ended_at) if at
+        ]
         return max(known, default=self.began)
 
     @property
@@ -180,7 +185,9 @@ class RunState(param.Parameterized):
         step, error = self.failed_step, self.run.error or "No reason was recorded."
         same = sum(run.status == "failed" and run.error == self.run.error for run in history.runs)
         if step is None:
-            return Failure(None, "The run failed", "Every step that ran ended well; what failed is the run itself.", error, same)
+            return Failure(
+                None, "The run failed", "Every step that ran ended well; what failed is the run itself.", error, same
+            )
         tries = len(step.attempts)
         times = f" after {tries} attempts" if tries > 1 else ""
         name = step.name if len(step.name) <= _LONGEST_NAME else step.name[:_LONGEST_NAME] + "…"
@@ -203,7 +210,7 @@ class RunState(param.Parameterized):
     def refresh(self) -> bool:
         """Load what is new; return True when the run has just ended."""
         was_ended = self.ended
-        self.run = self._engine.runs.get(self.run.id)
+        self.run = self._read(self.run.id)
         self._load_steps()
         return self.ended and not was_ended
 
@@ -236,6 +243,12 @@ class RunState(param.Parameterized):
             return self._model
         return model
 
+    def _read(self, identifier: str) -> Run:
+        """Read the run and whether it is under way here; one that ends in between is read again."""
+        run = self._engine.runs.get(identifier)
+        self.live = run.status not in _ENDED and self._engine.runs.live(run.id) is not None
+        return run if self.live or run.status in _ENDED else self._engine.runs.get(run.id)
+
     def _load_steps(self) -> None:
         """Read the steps. Those of an interrupted run can't be told when a function it used is no longer there."""
         try:
@@ -249,7 +262,11 @@ class RunState(param.Parameterized):
     def _told(self, step: Step) -> str:
         """What the engine did about a failed step, in sentences."""
         tries = len(step.attempts)
-        told = f"It was tried {tries} times, as its retry policy says." if tries > 1 else "It was tried once; it has no retries."
+        told = (
+            f"It was tried {tries} times, as its retry policy says."
+            if tries > 1
+            else "It was tried once; it has no retries."
+        )
         found = self.models.place(step.path)
         if found is not None and found[1].fallback is not None:
             told += " Its fallback did not help either."

@@ -25,7 +25,8 @@ _LOOK_EVERY_S = 0.5
 _ICONS = {"ok": "check", "bad": "x", "warn": "triangle-alert", "run": "loader-circle"}
 _CARD_CSS = """
 h2{margin:0 0 8px;font-size:var(--t3)}p{margin:6px 0 0}
-.said{margin:10px 0 0;padding:7px 10px;border:1px solid var(--line-strong);border-radius:6px;font:var(--t2)/1.5 var(--mono);
+.said{margin:10px 0 0;padding:7px 10px;border:1px solid var(--line-strong);border-radius:6px;
+  font:var(--t2)/1.5 var(--mono);
   white-space:pre-wrap;overflow-wrap:anywhere;max-height:150px;overflow:auto}
 h3{margin:0 0 8px;font-size:var(--t2);font-weight:600}
 """
@@ -121,7 +122,9 @@ class RunPage:
         actions: list[Any] = [self._again_here]
         if failure.step is not None and state.model_exists():
             node = failure.step.path.partition("/")[0].partition("[")[0]
-            actions.append(_link("Open in the editor", f"/editor?model={quote(state.run.model)}&node={quote(node)}", "workflow"))
+            actions.append(
+                _link("Open in the editor", f"/editor?model={quote(state.run.model)}&node={quote(node)}", "workflow")
+            )
         if failure.same > 1:
             where = f"/runs?model={quote(state.run.model)}&status=failed"
             actions.append(_link(f"Same failure in {number(failure.same)} runs", where))
@@ -181,9 +184,16 @@ def _past(history: History, chart: HistoryChart) -> pn.viewable.Viewable:
 
 def _outputs(engine: Any, state: RunState, *, dark: bool) -> pn.viewable.Viewable:
     outputs = state.run.outputs
-    title = html(Markup("<h2>{}</h2>").format("Outputs" if len(outputs) != 1 else f"Output: {next(iter(outputs))}"), stylesheets=[_CARD_CSS])
+    title = html(
+        Markup("<h2>{}</h2>").format("Outputs" if len(outputs) != 1 else f"Output: {next(iter(outputs))}"),
+        stylesheets=[_CARD_CSS],
+    )
     if not outputs:
-        words = "The run was cancelled before anything came out." if state.run.status == "cancelled" else "This model gives nothing back."
+        words = (
+            "The run was cancelled before anything came out."
+            if state.run.status == "cancelled"
+            else "This model gives nothing back."
+        )
         body: Any = html(Markup('<p class="muted">{}</p>').format(words), stylesheets=["p{margin:0}"])
     elif len(outputs) == 1:
         name, stored = next(iter(outputs.items()))
@@ -206,8 +216,10 @@ def _beside(first: Any, second: Any) -> pn.viewable.Viewable:
 def _link(label: str, href: str, icon_name: str | None = None) -> pn.viewable.Viewable:
     mark = icon(icon_name, 14) if icon_name else Markup("")
     css = (
-        "a{display:inline-flex;align-items:center;gap:6px;height:26px;padding:0 11px;border:1px solid var(--line-strong);"
-        "border-radius:6px;background:var(--surface);color:var(--ink);font:600 var(--t2)/1 var(--font);text-decoration:none}"
+        "a{display:inline-flex;align-items:center;gap:6px;height:26px;padding:0 11px;"
+        "border:1px solid var(--line-strong);"
+        "border-radius:6px;background:var(--surface);color:var(--ink);font:600 var(--t2)/1 var(--font);"
+        "text-decoration:none}"
         "a:hover{background:var(--idle-soft)}"
     )
     return html(Markup('<a href="{}">{}{}</a>').format(href, mark, label), stylesheets=[css], align="center")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import param
 
 from engine.domain.runs import Run
+from studio.values.states import status_of
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -19,11 +20,10 @@ _MOST_MODELS = 500
 
 @dataclass(frozen=True)
 class Found:
-    """A page of runs, newest first, and whether older ones follow. `live`: those under way in this process."""
+    """A page of runs with their status, newest first, and whether older ones follow."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[tuple[Run, str], ...]
     more: bool
-    live: frozenset[str]
 
 
 class RunsState(param.Parameterized):
@@ -54,8 +54,7 @@ class RunsState(param.Parameterized):
             limit=PAGE_ROWS + 1,
             offset=self.page * PAGE_ROWS,
         )
-        live = frozenset(run.id for run in runs if self._engine.runs.live(run.id) is not None)
-        return Found(tuple(runs[:PAGE_ROWS]), len(runs) > PAGE_ROWS, live)
+        return Found(tuple(status_of(self._engine, run) for run in runs[:PAGE_ROWS]), len(runs) > PAGE_ROWS)
 
     def models(self) -> dict[str, str]:
         """The models to choose from, id by name; one that was deleted is named by what is chosen."""
@@ -63,7 +62,3 @@ class RunsState(param.Parameterized):
         if self.model and self.model not in names.values():
             names[f"deleted model {self.model[-6:]}"] = self.model
         return names
-
-    def status_of(self, run: Run, found: Found) -> str:
-        """The run's status; 'interrupted' for one that is said to run but does not."""
-        return "interrupted" if run.status in ("running", "pending") and run.id not in found.live else run.status

@@ -27,14 +27,17 @@ _CSS = (
     COPY_CSS
     + """
 .inside{display:grid;grid-template-columns:minmax(0,1fr);gap:14px}
-h2{margin:0;font-size:var(--t3);overflow-wrap:anywhere;display:-webkit-box;-webkit-line-clamp:3;-webkit-box-orient:vertical;overflow:hidden}
+h2{margin:0;font-size:var(--t3);overflow-wrap:anywhere;display:-webkit-box;-webkit-line-clamp:3;
+  -webkit-box-orient:vertical;overflow:hidden}
 .head{display:grid;gap:6px;justify-items:start}
 .kind{font-size:var(--t2);color:var(--ink-2)}
 h3{margin:0 0 4px;font-size:var(--t1);color:var(--ink-2);font-weight:600}
-.field{display:flex;align-items:center;gap:6px;min-height:30px;padding:2px 4px 2px 9px;border:1px solid var(--line-strong);
+.field{display:flex;align-items:center;gap:6px;min-height:30px;padding:2px 4px 2px 9px;
+  border:1px solid var(--line-strong);
   border-radius:6px;font-size:var(--t2)}
 .field .mono{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;flex:1}.field i{flex:1}.field a{font-weight:500}
-.said{margin:0;padding:8px 10px;border:1px solid var(--line);border-radius:6px;background:var(--bg);font:var(--t2)/1.5 var(--mono);
+.said{margin:0;padding:8px 10px;border:1px solid var(--line);border-radius:6px;background:var(--bg);
+  font:var(--t2)/1.5 var(--mono);
   white-space:pre-wrap;overflow-wrap:anywhere;max-height:220px;overflow:auto}
 table.attempts{width:100%;border-collapse:collapse;font-size:var(--t2);font-variant-numeric:tabular-nums}
 .attempts th{font-weight:600;color:var(--ink-2);text-align:left}
@@ -42,11 +45,14 @@ table.attempts{width:100%;border-collapse:collapse;font-size:var(--t2);font-vari
 .attempts :is(th,td):nth-child(3){text-align:right}
 .attempts :is(th,td):first-child{padding-left:0;width:18px}
 p{margin:0;font-size:var(--t2);color:var(--ink-2);line-height:1.5}
-.open{display:inline-flex;align-items:center;gap:5px;font-size:var(--t2);font-weight:500;text-decoration:none;width:max-content}
+.open{display:inline-flex;align-items:center;gap:5px;font-size:var(--t2);font-weight:500;text-decoration:none;
+  width:max-content}
 .open:hover{text-decoration:underline}
 """
 )
-_PORT_CSS = "h3{margin:0;font-size:var(--t2)}p{margin:1px 0 0;font-size:var(--t1);color:var(--ink-3);overflow-wrap:anywhere}"
+_PORT_CSS = (
+    "h3{margin:0;font-size:var(--t2)}p{margin:1px 0 0;font-size:var(--t1);color:var(--ink-3);overflow-wrap:anywhere}"
+)
 _LOG_CSS = "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:none}"
 
 
@@ -88,7 +94,7 @@ class StepPanel:
             self._step.show(_step_html(self._state, step))
         elif active == 1 and step is not None:
             self._fill(1, step, self._given)
-        elif active == 2 and step is not None:  # noqa: PLR2004  the third tab
+        elif active == 2 and step is not None:
             self._fill(2, step, self._gave)
         elif step is not None:
             self._rooms[3].objects = [_logs(step)]
@@ -121,7 +127,9 @@ class StepPanel:
 
 
 def _port(name: str, origin: str, value: Any, path: str) -> pn.viewable.Viewable:
-    head = html(Markup("<h3>{}</h3><p>{}</p>").format(name, origin), stylesheets=[_PORT_CSS], sizing_mode="stretch_width")
+    head = html(
+        Markup("<h3>{}</h3><p>{}</p>").format(name, origin), stylesheets=[_PORT_CSS], sizing_mode="stretch_width"
+    )
     if isinstance(value, TreadleError):
         body: Any = error_card("This value can't be shown", str(value))
     elif value is None and origin.startswith("nothing"):
@@ -140,9 +148,16 @@ def _quiet(tab: int, step: Step) -> pn.viewable.Viewable:
 
 def _logs(step: Step) -> pn.viewable.Viewable:
     if not step.logs:
-        words = Markup('<p class="muted">It logged nothing. A function can ask for a <code>StepContext</code> and call <code>log</code>.</p>')
+        words = Markup(
+            '<p class="muted">It logged nothing. A function can ask for a <code>StepContext</code> '
+            "and call <code>log</code>.</p>"
+        )
         return html(words, sizing_mode="stretch_width")
-    return html(Markup('<pre tabindex="0">{}</pre>').format("\n".join(step.logs)), stylesheets=[_LOG_CSS], sizing_mode="stretch_width")
+    return html(
+        Markup('<pre tabindex="0">{}</pre>').format("\n".join(step.logs)),
+        stylesheets=[_LOG_CSS],
+        sizing_mode="stretch_width",
+    )
 
 
 def _step_html(state: RunState, step: Step | None) -> Markup:
@@ -158,7 +173,9 @@ def _step_html(state: RunState, step: Step | None) -> Markup:
         key = step.attempts[-1].idempotency_key
         if key:
             copy = copy_button(key, "the idempotency key")
-            parts.append(_field("Idempotency key", Markup('<span class="mono" title="{}">{}</span>{}').format(key, key, copy)))
+            parts.append(
+                _field("Idempotency key", Markup('<span class="mono" title="{}">{}</span>{}').format(key, key, copy))
+            )
     parts.append(_recorded(state))
     if state.model_exists():
         link = f"/editor?model={quote(state.run.model)}&node={quote(step.path.partition('/')[0].partition('[')[0])}"
@@ -169,13 +186,17 @@ def _step_html(state: RunState, step: Step | None) -> Markup:
 def _head(state: RunState, step: Step) -> Markup:
     took = Markup(" {}").format(duration(step.duration_s)) if step.duration_s is not None else ""
     return Markup('<div class="head"><h2 title="{}">{}</h2><span class="kind">{}</span><span>{}{}</span></div>').format(
-        step.name, step.name, state.models.kind_word(step), status_pill(step.status), Markup('<span class="muted num">{}</span>').format(took)
+        step.name,
+        step.name,
+        state.models.kind_word(step),
+        status_pill(step.status),
+        Markup('<span class="muted num">{}</span>').format(took),
     )
 
 
 def _attempts(attempts: Sequence[Attempt]) -> Markup:
     rows = [
-        Markup('<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>').format(
+        Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>").format(
             number(one.number),
             clock(one.started_at),
             duration((one.ended_at - one.started_at).total_seconds()) if one.ended_at else "–",
@@ -183,10 +204,10 @@ def _attempts(attempts: Sequence[Attempt]) -> Markup:
         )
         for one in attempts
     ]
-    heads = "<tr><th>#</th><th>started</th><th>took</th><th>result</th></tr>"
-    return Markup('<div><h3>Attempts</h3><table class="attempts"><thead>{}</thead><tbody>{}</tbody></table></div>').format(
-        Markup(heads), Markup("").join(rows)
-    )
+    return Markup(
+        '<div><h3>Attempts</h3><table class="attempts"><thead><tr><th>#</th><th>started</th><th>took</th>'
+        "<th>result</th></tr></thead><tbody>{}</tbody></table></div>"
+    ).format(Markup("").join(rows))
 
 
 def _field(label: str, content: Markup) -> Markup:
@@ -198,6 +219,10 @@ def _recorded(state: RunState) -> Markup:
     if entry is None:
         return Markup("")
     root = state.run.merkle_root
-    seal = pill("sealed", "ok", icon_name="shield-check", title=f"Merkle root of the run's records: {root}") if root else Markup("")
+    seal = (
+        pill("sealed", "ok", icon_name="shield-check", title=f"Merkle root of the run's records: {root}")
+        if root
+        else Markup("")
+    )
     link = Markup('<a href="/ledger?entry={}">entry {}</a><i></i>{}').format(entry, number(entry), seal)
     return _field("Recorded in the ledger", link)

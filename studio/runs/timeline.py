@@ -100,7 +100,9 @@ def span_s(rows: Sequence[TimelineRow], *, began: datetime, now: datetime) -> fl
 def change(before: Sequence[TimelineBar], after: Sequence[TimelineBar]) -> Change:
     """Return the least that makes `after` of what is drawn: a run under way mostly moves a few ends."""
     kept = len(before)
-    if kept > len(after) or any(old.key != new.key or old.row != new.row for old, new in zip(before, after, strict=False)):
+    if kept > len(after) or any(
+        old.key != new.key or old.row != new.row for old, new in zip(before, after, strict=False)
+    ):
         return Change(replace=True)
     patched = tuple(place for place in range(kept) if before[place] != after[place])
     return Change(replace=False, patched=patched, added=len(after) - kept)

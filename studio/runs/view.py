@@ -58,7 +58,9 @@ class RunsView:
         self._newer = button("Newer", "chevron-left", on_click=lambda _: self._turn(-1))
         self._older = button("Older", "chevron-right", on_click=lambda _: self._turn(1))
         self._pager = pn.Row(self._newer, self._older, self._place, css_classes=["tr-actions"], margin=(12, 0, 0, 0))
-        self.main = pn.Column(self._filters(), self._room, self._navigator, sizing_mode="stretch_width", margin=0, max_width=1320)
+        self.main = pn.Column(
+            self._filters(), self._room, self._navigator, sizing_mode="stretch_width", margin=0, max_width=1320
+        )
         self._session = ctx.session
         state.param.watch(lambda *_: self._ask(), ["status", "model", "text", "page"])
         self._show(state.load())
@@ -78,7 +80,16 @@ class RunsView:
         model.link(state, value="model")
         title = html(Markup("<h1>Runs</h1>"), stylesheets=["h1{margin:0}"], align="center")
         space = pn.Spacer(sizing_mode="stretch_width", height=1)
-        return pn.Row(title, space, text, model, status, css_classes=["tr-actions"], sizing_mode="stretch_width", margin=(0, 0, 14, 0))
+        return pn.Row(
+            title,
+            space,
+            text,
+            model,
+            status,
+            css_classes=["tr-actions"],
+            sizing_mode="stretch_width",
+            margin=(0, 0, 14, 0),
+        )
 
     def _ask(self) -> None:
         self._latest.ask(self._state.load, self._show)
@@ -96,7 +107,7 @@ class RunsView:
             self._room.objects = [self._empty()]
             return
         now = datetime.now(UTC)
-        rows = [_row(run, state.status_of(run, found), now) for run in found.runs]
+        rows = [_row(run, status, now) for run, status in found.runs]
         self._list.show(table(_HEADS, rows, "Runs, newest first"))
         first = state.page * PAGE_ROWS
         words = f"{number(first + 1)} to {number(first + len(found.runs))}" if found.runs else "No older runs"
@@ -108,7 +119,9 @@ class RunsView:
 
     def _empty(self) -> pn.viewable.Viewable:
         if self._state.filtered:
-            return empty_state("No run matches", "Look for fewer words, or for another status or model.", icon_name="search")
+            return empty_state(
+                "No run matches", "Look for fewer words, or for another status or model.", icon_name="search"
+            )
         home = button("Choose a model", "workflow", "primary", on_click=lambda _: self._navigator.go("/"))
         words = "Each run of a model is listed here with its steps, values and logs. Open a model and press Run."
         return empty_state("No runs yet", words, [home], icon_name="activity")
@@ -121,7 +134,8 @@ def _row(run: Run, status: str, now: datetime) -> Markup:
         took = duration(max(0.0, (now - started).total_seconds()))
     steps = f"{number(run.steps_done)} of {number(run.steps_total)}"
     return Markup(
-        '<tr><td>{}</td><td title="{}"><a class="name" href="/run?id={}">{}</a></td><td><span class="mono" title="{}">{}</span></td>'
+        '<tr><td>{}</td><td title="{}"><a class="name" href="/run?id={}">{}</a></td>'
+        '<td><span class="mono" title="{}">{}</span></td>'
         '<td>{}</td><td>{}</td><td class="num">{}</td><td class="num">{}</td><td title="{}">{}</td></tr>'
     ).format(
         status_pill(status), _hint(run), quote(run.id), run.model_name, run.id, short_id(run.id),

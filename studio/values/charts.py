@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from bokeh.models import ColumnDataSource, FactorRange, HoverTool, NumeralTickFormatter
@@ -71,7 +72,9 @@ def chart_of(value: Mapping[str, Any]) -> Chart:
         raise ValueError(message)
     words = {name: str(value.get(name) or "") for name in ("title", "x_label", "y_label")}
     left_out = value.get("left_out")
-    return Chart(value["chart"], rows, str(x), y, series, left_out=left_out if isinstance(left_out, int) else 0, **words)
+    return Chart(
+        value["chart"], rows, str(x), y, series, left_out=left_out if isinstance(left_out, int) else 0, **words
+    )
 
 
 def suggestion(rows: Sequence[Mapping[str, Any]]) -> Chart | None:
@@ -169,7 +172,7 @@ def _bars(chart: Chart, series: list[Points]) -> Any:
     plot.x_range.factors = factors
     plot.xgrid.visible = False
     plot.y_range.start = min(0.0, *(y for one in series for y in one.y)) * 1.05
-    if sum(len(name) for name in factors) > 90:  # noqa: PLR2004  about what fits side by side in a pane
+    if sum(len(name) for name in factors) > 90:
         plot.xaxis.major_label_orientation = math.pi / 5
     return plot
 
@@ -182,7 +185,7 @@ def _lines(chart: Chart, series: list[Points]) -> Any:
             pairs.sort(key=lambda pair: pair[0])
         source = _points_source(_thinned(pairs, len(series)))
         _named(plot, one, plot.line("x", "y", source=source, line_width=2), many=series)
-        if len(pairs) <= 40:  # noqa: PLR2004  more marks than that hide the line
+        if len(pairs) <= 40:
             plot.scatter("x", "y", source=source, size=5, line_width=0).tags = [one.name]
     return plot
 
@@ -203,7 +206,7 @@ def _histogram(chart: Chart, series: list[Points]) -> Any:
     edges = np.histogram_bin_edges(every, bins=min(_BINS, max(1, len(set(every.tolist())))))
     for one in series:
         counts, _ = np.histogram(one.y, bins=edges)
-        labels = [f"{number(low)} to {number(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        labels = [f"{number(low)} to {number(high)}" for low, high in pairwise(edges)]
         source = ColumnDataSource({"left": edges[:-1], "right": edges[1:], "y": counts, "x": labels})
         bars = plot.quad(left="left", right="right", top="y", bottom=0, source=source, fill_alpha=0.8, line_width=1)
         _named(plot, one, bars, many=series)
@@ -292,7 +295,7 @@ def _x_values(values: list[Any]) -> list[Any]:
 def _time(value: Any) -> datetime | None:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
-    if not isinstance(value, str) or len(value) < 10 or value[4:5] != "-":  # noqa: PLR2004  2026-01-31
+    if not isinstance(value, str) or len(value) < 10 or value[4:5] != "-":
         return None
     try:
         return datetime.fromisoformat(value).replace(tzinfo=None)

@@ -64,7 +64,8 @@ export function render({ model, el }) {
 
 
 COPY_CSS = """
-.copy{display:inline-flex;align-items:center;justify-content:center;width:24px;height:24px;padding:0;border:0;border-radius:var(--r1);
+.copy{display:inline-flex;align-items:center;justify-content:center;width:24px;height:24px;padding:0;border:0;
+  border-radius:var(--r1);
   background:none;color:var(--ink-3);cursor:pointer;flex:none}
 .copy:hover{background:var(--idle-soft);color:var(--ink)}
 .copy .done,.copy[data-copied] .icon:first-child{display:none}
@@ -128,8 +129,8 @@ class Navigator(JSComponent):
 
     _esm = """
     export function render({ model }) {
-      model.on("msg:custom", (event) => {
-        const path = event.data.path ?? "";
+      model.on("msg:custom", (message) => {
+        const path = message.path ?? "";
         if (/^\\/(?![\\/\\\\])/.test(path)) location.assign(path);
       });
       return document.createElement("span");

@@ -98,7 +98,9 @@ def _kind_of_text(text: str) -> Kind:
 def _has_numbers(value: Any) -> bool:
     if is_arrow(value):
         kinds = [str(kind) for kind in value.schema.types]
-        return value.num_rows > 0 and any(kind.startswith(("int", "uint", "float", "double", "decimal")) for kind in kinds)
+        return value.num_rows > 0 and any(
+            kind.startswith(("int", "uint", "float", "double", "decimal")) for kind in kinds
+        )
     if is_frame(value):
         return len(value) > 0 and any(kind.kind in "iuf" for kind in value.dtypes)
     return any(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in value[0].values())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from engine.errors import StoreUnreachable
 from studio.session import Session
 
 _T = TypeVar("_T")
@@ -59,6 +60,8 @@ class Repeat:
         while not self._over.wait(self._interval_s):
             try:
                 self._work()
+            except StoreUnreachable:
+                return  # the studio is being closed
             except Exception as error:  # noqa: BLE001  told once; repeating it would flood the page
                 self._session.show(error)
                 return

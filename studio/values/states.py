@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from engine.domain.runs import Run
 from studio.theme import exact, state_pill
 
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+_UNENDED = ("pending", "running")
 _TONES: Mapping[str, str] = {
     "succeeded": "ok",
     "published": "ok",
@@ -34,6 +40,14 @@ def word_of(status: str) -> str:
 def status_pill(status: str) -> Markup:
     """Return a state as a pill: a word, its colour and, where it has one, its icon."""
     return state_pill(word_of(status), tone_of(status))
+
+
+def status_of(engine: Engine, run: Run) -> tuple[Run, str]:
+    """Return the run as it is now and its status: 'interrupted' for one that has no end and is not under way here."""
+    if run.status not in _UNENDED or engine.runs.live(run.id) is not None:
+        return run, run.status
+    again = engine.runs.get(run.id)  # it may have ended since it was read
+    return again, "interrupted" if again.status in _UNENDED else again.status
 
 
 def clock(moment: datetime) -> Markup:

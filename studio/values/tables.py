@@ -197,7 +197,7 @@ def _decimals(known: pd.Series) -> str:
     if not len(known) or (known % 1 == 0).all():
         return ""
     wanted = 4 if known.max() < 1 else 2
-    one_is_enough = wanted == 2 and ((known * 10).round(6) % 1 == 0).all()  # noqa: PLR2004
+    one_is_enough = wanted == 2 and ((known * 10).round(6) % 1 == 0).all()
     return "." + "0" * (1 if one_is_enough else wanted)
 
 
@@ -225,5 +225,3 @@ def _arrow_type(kind: Any) -> str:
     if text.startswith(("list", "struct", "map", "large_list", "fixed_size_list")):
         return "nested"
     return {"bool": "yes or no", "string": "text", "large_string": "text", "binary": "bytes"}.get(text, text)
-
-

@@ -30,18 +30,22 @@ pre{margin:0;max-height:var(--tall);white-space:pre-wrap;overflow-wrap:anywhere;
 .note{margin:6px 0 0;font-size:var(--t1);color:var(--ink-3)}
 .scalar{display:block;padding:10px 12px;border:1px solid var(--line);border-radius:var(--r2);background:var(--bg);
   font:var(--t3)/1.5 var(--mono);overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-.file{display:flex;align-items:center;gap:10px;padding:12px;border:1px solid var(--line);border-radius:var(--r2);color:var(--ink-2)}
+.file{display:flex;align-items:center;gap:10px;padding:12px;border:1px solid var(--line);border-radius:var(--r2);
+  color:var(--ink-2)}
 .file b{display:block;color:var(--ink);font-weight:600}
 """
 _REPORT_CSS = """
 .report{max-width:76ch;font-size:var(--t3);line-height:1.6;overflow-wrap:anywhere}
 .report>:first-child{margin-top:0}.report>:last-child{margin-bottom:0}
 .report h1{font-size:var(--t5);margin:18px 0 8px}.report h2{font-size:var(--t4);margin:16px 0 6px}
-.report h3{font-size:var(--t3);margin:14px 0 4px}.report p{margin:0 0 10px}.report :is(ul,ol){margin:0 0 10px;padding-left:20px}
+.report h3{font-size:var(--t3);margin:14px 0 4px}.report p{margin:0 0 10px}.report :is(ul,ol){margin:0 0 10px;
+  padding-left:20px}
 .report table{display:block;overflow-x:auto;border-collapse:collapse;font-size:var(--t2);margin:0 0 12px}
-.report :is(th,td){padding:5px 12px 5px 0;border-bottom:1px solid var(--line);text-align:left;font-variant-numeric:tabular-nums}
+.report :is(th,td){padding:5px 12px 5px 0;border-bottom:1px solid var(--line);text-align:left;
+  font-variant-numeric:tabular-nums}
 .report th{color:var(--ink-2);font-weight:600}
-.report .picture{padding:1px 6px;border-radius:var(--r1);background:var(--idle-soft);color:var(--ink-2);font-size:var(--t2)}
+.report .picture{padding:1px 6px;border-radius:var(--r1);background:var(--idle-soft);color:var(--ink-2);
+  font-size:var(--t2)}
 .report pre{white-space:pre-wrap;overflow-wrap:anywhere}
 .note{margin:6px 0 0;font-size:var(--t1);color:var(--ink-3)}
 """
@@ -59,7 +63,9 @@ def text_view(text: str) -> pn.viewable.Viewable:
 def scalar_view(value: Any) -> pn.viewable.Viewable:
     """Return one number, truth value or short text."""
     text = value if isinstance(value, str) else json.dumps(value)
-    return html(Markup('<span class="scalar">{}</span>').format(text), stylesheets=[_TEXT_CSS], sizing_mode="stretch_width")
+    return html(
+        Markup('<span class="scalar">{}</span>').format(text), stylesheets=[_TEXT_CSS], sizing_mode="stretch_width"
+    )
 
 
 def nothing_view() -> pn.viewable.Viewable:
@@ -78,7 +84,10 @@ def bytes_view(data: bytes, summary: str = "") -> pn.viewable.Viewable:
     """Return how many bytes there are and how they begin; the download is beside it."""
     start = " ".join(f"{byte:02x}" for byte in data[:16])
     words = Markup('<div class="file">{}<span><b>{}</b><span class="mono">{}{}</span></span></div>').format(
-        icon("file", 20), summary or size(len(data)), start, " …" if len(data) > 16 else ""  # noqa: PLR2004
+        icon("file", 20),
+        summary or size(len(data)),
+        start,
+        " …" if len(data) > 16 else "",
     )
     return html(words, stylesheets=[_TEXT_CSS], sizing_mode="stretch_width")
 

@@ -170,7 +170,9 @@ def _plot(state: ValueState, *, dark: bool) -> pn.viewable.Viewable:
         return area
     state.suggested()
     every, numbers = state.columns()
-    chart = pn.widgets.Select(label="Chart", options=["bar", "line", "scatter", "histogram"], value=state.chart, width=110)
+    chart = pn.widgets.Select(
+        label="Chart", options=["bar", "line", "scatter", "histogram"], value=state.chart, width=110
+    )
     x = pn.widgets.Select(label="Across", options=every, value=state.x or None, width=150)
     y = pn.widgets.Select(label="Up", options=numbers, value=state.y or None, width=150)
     session = Session.here()

@@ -132,7 +132,9 @@ class Visit:
 
     def select(self, node: str, tab: Any = None) -> None:
         tab = tab or self.tab
-        tab.click(f".react-flow__node[data-id='{node}'] .fe-name")
+        name = tab.locator(f".react-flow__node[data-id='{node}'] .fe-name")
+        name.click()
+        tab.wait_for_selector(f".who b:has-text('{name.inner_text()}')")
 
 
 @pytest.fixture
@@ -196,9 +198,11 @@ def test_drag_connect_undo_redo_and_save(visit: Visit, place: Place) -> None:
     assert eventually(lambda: len(state.model.wires) == 3)
     tab.keyboard.press("Control+z")
     assert eventually(lambda: len(state.model.wires) == 2)
+    tab.wait_for_selector("button[aria-label^='Redo: Connect']:enabled")
     tab.keyboard.press("Control+Shift+z")
     assert eventually(lambda: len(state.model.wires) == 3)
 
+    tab.wait_for_selector("button[aria-label^='Undo: Connect']:enabled")
     tab.keyboard.press("Control+s")
     tab.wait_for_selector("#badges:has-text('revision 2')")
     assert "unsaved" not in tab.inner_text("#badges")
@@ -227,14 +231,14 @@ def test_the_inspector_edits_coalesce_and_refuse_in_place(visit: Visit, place: P
     tab.wait_for_selector(".react-flow__node[data-id='twice'] .fe-name:has-text('Double it')")
 
     tab.click("[data-tab=policy]")
-    attempts = tab.get_by_label("Attempts")
+    attempts = tab.get_by_label("Attempts", exact=True)
     attempts.fill("99")
     tab.wait_for_selector("text=It must be from 1 to 10.")
     assert state.model.nodes["twice"].retry.max_attempts == 1
     assert attempts.input_value() == "99"
     attempts.fill("3")
     assert eventually(lambda: state.model.nodes["twice"].retry.max_attempts == 3)
-    when = tab.get_by_label("Runs when")
+    when = tab.get_by_label("Runs when", exact=True)
     when.fill("nummer > 1")
     tab.wait_for_selector(".field-note.bad")
     when.fill("number > 1.0")
@@ -244,8 +248,7 @@ def test_the_inspector_edits_coalesce_and_refuse_in_place(visit: Visit, place: P
 
 def test_problems_lead_to_their_node(visit: Visit, place: Place) -> None:
     tab = visit.open(place.model())
-    visit.select("in")
-    tab.click(".react-flow__node[data-id='twice'] .fe-name")
+    visit.select("twice")
     tab.keyboard.press("Delete")
     tab.click("[data-tab=problems]")
     row = tab.locator("tbody tr", has_text="Answer").first

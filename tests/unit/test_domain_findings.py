@@ -458,7 +458,7 @@ def test_a_thousand_nodes_are_judged_while_one_types() -> None:
     model = workflow(nodes, wires)
     times_s: list[float] = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         assert validate(model, tethers=TETHERS) == ()
-        times_s.append(time.perf_counter() - began_s)
+        times_s.append(time.thread_time() - began_s)
     assert min(times_s) < 0.2  # 35 ms where it was written; machines of CI are slow and shared

@@ -116,9 +116,9 @@ def test_each_gesture_on_a_thousand_nodes_is_checked_at_once() -> None:
     model = chain(1_000)
     times_s: list[float] = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         would_cycle(model, new_wire("n999", "n0"))
-        times_s.append(time.perf_counter() - began_s)
+        times_s.append(time.thread_time() - began_s)
     assert min(times_s) < 0.03  # 2 ms where it was written
 
 

@@ -26,7 +26,7 @@ from engine.domain.versions import compare, propose
 from tests.strategies import PORTS, batches, json_values, models, schemas, wild_models
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-law = settings(max_examples=250, deadline=None, suppress_health_check=_SLOW)
+law = settings(max_examples=150, deadline=None, suppress_health_check=_SLOW)
 cheap_law = settings(max_examples=300, deadline=None, suppress_health_check=_SLOW)
 FILE_SCHEMA = Draft202012Validator(json_schema())
 
@@ -148,7 +148,7 @@ def _shuffled(elements: Any, seed: int) -> dict[str, Any]:
     return dict(items)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=250, deadline=None, suppress_health_check=_SLOW)
 @given(wild_models())
 def test_validation_never_raises(model: FunctionModel) -> None:
     found = validate(

@@ -248,8 +248,8 @@ def test_sources_of_functions_that_are_broken_are_named(tmp_path) -> None:
     for source, words in (
         (str(bad), "ZeroDivisionError"),
         (str(tmp_path / "none.py"), "no such file"),
-        ("no.such.module", "ModuleNotFoundError"),
-        ("json", "no function marked"),
+        ("no.such.module", "no such module"),
+        ("json", "marked"),
     ):
         with pytest.raises(TetherSourceBroken, match=words):
             engine.open("memory:", tethers=[source])

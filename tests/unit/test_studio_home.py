@@ -32,8 +32,20 @@ def folder(tmp_path: Path) -> Path:
     """Two demos, one of which holds a nested model beside it."""
     stage = {"kind": "stageNode", "id": "s", "name": "Work"}
     child = {"format": "treadle/1", "id": "c", "name": "Clean one file", "nodes": [], "wires": [], "dependencies": []}
-    nested = {"kind": "functionModelContainer", "id": "n", "name": "Per file", "parent": "s", "reference": "clean-file.json"}
-    parent = {**child, "id": "p", "name": "Nested ETL", "description": "Cleans each file. Then joins.", "nodes": [stage, nested]}
+    nested = {
+        "kind": "functionModelContainer",
+        "id": "n",
+        "name": "Per file",
+        "parent": "s",
+        "reference": "clean-file.json",
+    }
+    parent = {
+        **child,
+        "id": "p",
+        "name": "Nested ETL",
+        "description": "Cleans each file. Then joins.",
+        "nodes": [stage, nested],
+    }
     plain = {**child, "id": "q", "name": "Penguin field report"}
     for name, form in (("clean-file.json", child), ("nested-etl.json", parent), ("penguins.json", plain)):
         (tmp_path / name).write_text(json.dumps(form))
@@ -89,7 +101,7 @@ class TestRuns:
         state.page = 1
         second = state.load()
         assert (len(first.runs), first.more, len(second.runs), second.more) == (PAGE_ROWS, True, 5, False)
-        assert first.runs[0].created_at > first.runs[-1].created_at > second.runs[0].created_at
+        assert first.runs[0][0].created_at > first.runs[-1][0].created_at > second.runs[0][0].created_at
 
     def test_a_filter_goes_back_to_the_newest(self, engine: Engine) -> None:
         model = engine.models.add(penguins())
@@ -98,7 +110,7 @@ class TestRuns:
         state = RunsState(engine)
         state.page = 3
         state.status = "failed"
-        assert (state.page, [run.status for run in state.load().runs]) == (0, ["failed"])
+        assert (state.page, [status for _, status in state.load().runs]) == (0, ["failed"])
 
     def test_a_strange_status_in_the_address_is_passed_over(self, engine: Engine) -> None:
         assert not RunsState(engine, status="<script>").filtered

@@ -25,7 +25,9 @@ def keep(engine: Engine, count: int, *, actor: str = "you") -> None:
     """Append entries about settings."""
     now = engine.models._clock.now()
     drafts = [
-        Draft(ts=now, actor=actor, action="setting.changed", entity_kind="setting", entity=f"setting.{place}", patch="[]")
+        Draft(
+            ts=now, actor=actor, action="setting.changed", entity_kind="setting", entity=f"setting.{place}", patch="[]"
+        )
         for place in range(count)
     ]
     engine._catalog.commit(*(Record(draft=draft) for draft in drafts))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 import engine as treadle
+from engine.domain.events import Draft
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Attempt, Run, Step
 from engine.engine import Engine
 from engine.errors import RunNotFound
 from engine.execution.values import store
 from engine.ledger.chain import patch
-from engine.domain.events import Draft
 from engine.ports import PutRun, PutSteps, Record
 from engine.storage.memory import MemoryBlobs
 from engine.system import SystemClock
@@ -39,7 +39,13 @@ def penguins(name: str = "Penguin field report") -> FunctionModel:
         return {"kind": kind, "id": key, "name": label, "parent": stage, **bound, **ports, **more}
 
     def wire(source: str, target: str) -> dict[str, Any]:
-        return {"id": f"{source}-{target}", "source": source, "source_port": "rows", "target": target, "target_port": "rows"}
+        return {
+            "id": f"{source}-{target}",
+            "source": source,
+            "source_port": "rows",
+            "target": target,
+            "target_port": "rows",
+        }
 
     contract = {"type": "object", "properties": {"rows": {"type": "array", "format": "table"}}}
     return FunctionModel.from_json(
@@ -58,7 +64,13 @@ def penguins(name: str = "Penguin field report") -> FunctionModel:
                 action("write", "Write summary", "explain", "agentNode", capabilities=["write"]),
                 {"kind": "ioNode", "id": "out", "name": "Report", "boundary": "output", "output_contract": contract},
             ],
-            "wires": [wire("in", "clean"), wire("clean", "group"), wire("group", "notes"), wire("group", "write"), wire("write", "out")],
+            "wires": [
+                wire("in", "clean"),
+                wire("clean", "group"),
+                wire("group", "notes"),
+                wire("group", "write"),
+                wire("write", "out"),
+            ],
         }
     )
 
@@ -68,18 +80,34 @@ def at(seconds: float) -> datetime:
     return BEGAN + timedelta(seconds=seconds)
 
 
-def attempt(number: int, start: float, end: float | None, status: str = "succeeded", error: str | None = None) -> Attempt:
+def attempt(
+    number: int, start: float, end: float | None, status: str = "succeeded", error: str | None = None
+) -> Attempt:
     """One try, in seconds of the run."""
     key = f"0192f7/{number}"
     return Attempt(
-        number=number, started_at=at(start), ended_at=None if end is None else at(end), status=status, error=error, idempotency_key=key
+        number=number,
+        started_at=at(start),
+        ended_at=None if end is None else at(end),
+        status=status,
+        error=error,
+        idempotency_key=key,
     )
 
 
 def step(run: str, path: str, name: str, *attempts: Attempt, status: str = "succeeded", **more: Any) -> Step:
     """One step of a run."""
     node = path.rpartition("/")[2]
-    return Step(run=run, path=path, node=node, name=name, kind=more.pop("kind", "tetherNode"), status=status, attempts=attempts, **more)
+    return Step(
+        run=run,
+        path=path,
+        node=node,
+        name=name,
+        kind=more.pop("kind", "tetherNode"),
+        status=status,
+        attempts=attempts,
+        **more,
+    )
 
 
 TABLE = [
@@ -110,27 +138,35 @@ def steps_of(run: str, *, failed: bool) -> list[Step]:
     ]
 
 
-def keep_run(engine: Engine, model: FunctionModel, *, status: str = "succeeded", began: datetime = BEGAN, seconds: float = 13.6,
+def keep_run(engine: Engine, model: FunctionModel, *,
+             status: str = "succeeded", began: datetime = BEGAN, seconds: float = 13.6,
              steps: list[Step] | None = None, **more: Any) -> Run:  # fmt: skip
     """Put a run with its steps into the store, as a run that was sealed there."""
     identifier = _clock.new_id()
     ended = status in ("succeeded", "failed", "cancelled")
+    outputs = {"rows": store(TABLE, _blobs), "report": store("# Penguins\n\nAll **well**.\n", _blobs)}
     run = Run(
         id=identifier, model=model.id, model_name=model.name, content_hash=model.content_hash, status=status,
         created_at=began, started_at=began, ended_at=began + timedelta(seconds=seconds) if ended else None,
         inputs={"rows": store(TABLE, _blobs)},
-        outputs={"rows": store(TABLE, _blobs), "report": store("# Penguins\n\nAll **well**.\n", _blobs)} if status == "succeeded" else {},
+        outputs=outputs if status == "succeeded" else {},
         error=RATE_LIMITED if status == "failed" else None, merkle_root="ab" * 32 if ended else None,
         model_file={"model": model.to_json(), "nested": {}}, **more,
     )  # fmt: skip
     drawn = steps_of(identifier, failed=status == "failed") if steps is None else steps
     kept = [_moved(one, identifier, began - BEGAN) for one in drawn]
-    run = run.model_copy(update={"steps_total": len(kept), "steps_done": sum(one.status == "succeeded" for one in kept)})
+    run = run.model_copy(
+        update={"steps_total": len(kept), "steps_done": sum(one.status == "succeeded" for one in kept)}
+    )
     drafts = [
         Draft(ts=at_, actor="you", action=action, entity_kind="run", entity=run.id, run=run.id, patch=patch(*change_))
         for at_, action, change_ in (
             (began, "run.started", (None, {"status": "running", "model": model.id})),
-            (began + timedelta(seconds=seconds), "run.ended", ({"status": "running"}, {"status": status, "error": run.error})),
+            (
+                began + timedelta(seconds=seconds),
+                "run.ended",
+                ({"status": "running"}, {"status": status, "error": run.error}),
+            ),
         )
     ]
     engine._catalog.commit(PutRun(run=run), PutSteps(steps=tuple(kept)), *(Record(draft=draft) for draft in drafts))
@@ -139,7 +175,9 @@ def keep_run(engine: Engine, model: FunctionModel, *, status: str = "succeeded",
 
 def _moved(one: Step, run: str, by: timedelta) -> Step:
     tries = tuple(
-        try_.model_copy(update={"started_at": try_.started_at + by, "ended_at": try_.ended_at + by if try_.ended_at else None})
+        try_.model_copy(
+            update={"started_at": try_.started_at + by, "ended_at": try_.ended_at + by if try_.ended_at else None}
+        )
         for try_ in one.attempts
     )
     return one.model_copy(update={"run": run, "attempts": tries})
@@ -181,7 +219,11 @@ class TestTimeline:
     def test_each_attempt_is_a_bar_in_seconds_of_the_run(self) -> None:
         found = bars(arrange(steps_of("r", failed=True)), began=BEGAN, now=at(20))
         tries = [bar for bar in found if bar.name == "Write summary"]
-        assert [(bar.start_s, bar.end_s, bar.tone) for bar in tries] == [(4.3, 6.6, "bad"), (7.3, 9.3, "bad"), (10.3, 13.6, "bad")]
+        assert [(bar.start_s, bar.end_s, bar.tone) for bar in tries] == [
+            (4.3, 6.6, "bad"),
+            (7.3, 9.3, "bad"),
+            (10.3, 13.6, "bad"),
+        ]
         assert [bar.label for bar in tries] == ["attempt 1", "attempt 2", "attempt 3"]
         assert next(bar for bar in found if bar.name == "Species notes").tone == "idle"
 
@@ -207,13 +249,18 @@ class TestRunState:
         with pytest.raises(RunNotFound, match="nope"):
             RunState(engine, "nope")
 
-    def test_a_failed_run_opens_at_the_step_that_failed_and_says_why(self, engine: Engine, model: FunctionModel) -> None:
+    def test_a_failed_run_opens_at_the_step_that_failed_and_says_why(
+        self, engine: Engine, model: FunctionModel
+    ) -> None:
         state = RunState(engine, keep_run(engine, model, status="failed").id)
         failure = state.failure(state.history())
         assert state.selected == "write"
         assert failure is not None
         assert failure.heading == "Write summary failed after 3 attempts"
-        assert failure.sentence == "It was tried 3 times, as its retry policy says. 1 step was not started. What was done before is kept."
+        assert (
+            failure.sentence
+            == "It was tried 3 times, as its retry policy says. 1 step was not started. What was done before is kept."
+        )
         assert failure.error == RATE_LIMITED
 
     def test_it_says_how_often_the_same_failure_happened(self, engine: Engine, model: FunctionModel) -> None:
@@ -227,7 +274,9 @@ class TestRunState:
         assert failure.same == 3
         assert history.sentence == "median 14 s · p95 14 s · 25 % succeeded"
 
-    def test_inputs_come_from_the_wires_and_the_settings_from_the_node(self, engine: Engine, model: FunctionModel) -> None:
+    def test_inputs_come_from_the_wires_and_the_settings_from_the_node(
+        self, engine: Engine, model: FunctionModel
+    ) -> None:
         state = RunState(engine, keep_run(engine, model).id)
         (first,) = state.inputs("clean")
         (second,) = state.inputs("group")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import panel as pn
@@ -108,7 +108,7 @@ class TestTables:
 class TestCharts:
     """Charts read and drawn."""
 
-    CHART = {"chart": "bar", "title": "Mass", "x": "species", "y": ["mass"], "series": None, "data": ROWS}
+    CHART: ClassVar = {"chart": "bar", "title": "Mass", "x": "species", "y": ["mass"], "series": None, "data": ROWS}
 
     def test_points_without_a_number_are_left_out(self) -> None:
         (points,) = series_of(chart_of(self.CHART))

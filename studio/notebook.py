@@ -1,0 +1,147 @@
+"""The editor in a notebook cell: the same canvas and inspector over the same edits, without the studio around them.
+
+    import panel as pn
+    pn.extension(inline=True, comms="ipywidgets")   # in a cell of its own, before the editor's
+
+    from studio.notebook import edit
+    view = edit("Penguin field report", engine=eng)
+    view                     # draws the editor
+    view.model               # the model as it is on the screen, in any later cell
+    view.run({"source": "data/penguins.csv"}).outputs
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import panel as pn
+from panel.custom import JSComponent
+from panel.viewable import Viewer
+
+from engine.domain.model import FunctionModel
+from engine.runs import RunHandle
+from studio.editor.state import EditorState, open_state
+from studio.editor.workbench import Workbench
+from studio.theme import TreadleDesign
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+HEIGHT = 560
+_TOKENS = (Path(__file__).parent / "theme" / "tokens.css").read_text(encoding="utf-8")
+_KINDS = {"bad": "error", "ok": "success"}
+
+
+def edit(model: FunctionModel | str, engine: Engine | None = None, *, height: int = HEIGHT) -> EditorView:
+    """Return an editor of a model, or of the model of this name in the store, to be shown by a cell.
+
+    Without an engine, a model is edited on its own and a name is looked up in the user's own store.
+
+    Raises:
+        ModelNotFound: there is no model of that name.
+    """
+    if isinstance(model, FunctionModel):
+        found = engine or _opened("memory:")
+        kept = engine is not None and engine.models.nested(model.id, None) is not None
+        state = open_state(found, model.id) if kept else EditorState(found, model, kept=False).acquire()
+    else:
+        state = open_state(engine or _opened(None), model)
+    return EditorView(state, height=height)
+
+
+class EditorView(Viewer):
+    """An editor in a cell. `model` is what is drawn now; what is done in the cell is one of its edits."""
+
+    def __init__(self, state: EditorState, *, height: int = HEIGHT) -> None:
+        super().__init__()
+        self.state = state
+        self._bench = Workbench(state, _Cell(self._say), dock=False)
+        self._view = pn.Row(
+            self._bench.view, _Tokens(margin=0, width=0, height=0), design=TreadleDesign, height=height,
+            sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+
+    @property
+    def model(self) -> FunctionModel:
+        """The model as it is on the screen."""
+        return self.state.model
+
+    def run(self, inputs: Mapping[str, Any] | None = None, *, until: str | None = None) -> RunHandle:
+        """Run the model as it is on the screen, show its states on the canvas, and return the run when it has ended.
+
+        Raises:
+            ModelInvalid: it has errors; `InputRefused`: the inputs don't meet its contract. Nothing was started.
+        """
+        self.state.run(inputs or {}, until=until)
+        handle = self.state.trial.handle
+        assert handle is not None
+        return handle.wait()
+
+    def save(self) -> FunctionModel:
+        """Save to the store; raise `EditConflict` if others changed the same. A model of no store stays as it is."""
+        return self.state.save()
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._bench.close()
+
+    def _say(self, text: str, tone: str) -> None:
+        self._bench.canvas.toast(text, _KINDS.get(tone, "info"))
+
+    def __panel__(self) -> Any:
+        """Return what the cell shows."""
+        return self._view
+
+    def __repr__(self) -> str:
+        return f"<Editor of {self.model.name!r}: {len(self.model.nodes)} nodes, {len(self.model.wires)} wires>"
+
+
+class _Cell:
+    """A notebook cell, as a workbench uses it."""
+
+    def __init__(self, say: Callable[[str, str], None]) -> None:
+        self._say = say
+        self._lock = threading.RLock()
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Run at once: a notebook's comms take messages from any thread."""
+        with self._lock:
+            function()
+
+    def say(self, text: str, tone: Any) -> None:
+        """Show it on the canvas."""
+        self._say(text, tone)
+
+    def go(self, address: str) -> None:
+        """Say where it would be: a cell has no other pages."""
+        self._say(f"Open the studio and go to {address}.", "idle")
+
+
+class _Tokens(JSComponent):
+    """Puts the theme's tokens on the notebook's page once, dark when the notebook is."""
+
+    _esm: ClassVar[str] = """
+    export function render({ el }) {
+      el.hidden = true;
+      if (document.getElementById("treadle-tokens")) return;
+      const sheet = document.createElement("style");
+      sheet.id = "treadle-tokens";
+      sheet.textContent = CSS_TEXT;
+      document.head.append(sheet);
+      const follow = () => {
+        const dark = document.body.dataset.jpThemeLight === "false";
+        document.documentElement.dataset.theme = dark ? "dark" : "light";
+      };
+      follow();
+      new MutationObserver(follow).observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+    }
+    """.replace("CSS_TEXT", "`" + _TOKENS.replace("\\", "\\\\").replace("`", "\\`") + "`")
+
+
+def _opened(store: str | None) -> Engine:
+    from engine.wiring import open_engine
+
+    return open_engine(store)

@@ -1,0 +1,156 @@
+"""The editor in a real JupyterLab: a node added by mouse is in `view.model` of the next cell, without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+CELLS = (
+    'import panel as pn\npn.extension(inline=True, comms="ipywidgets")\nprint("READY", 1)',
+    "import engine\nfrom studio.notebook import edit\n"
+    'eng = engine.open("memory:")\nview = edit(eng.models.create("By mouse"), engine=eng)\nview',
+    'print("NODES", len(view.model.nodes), [node.name for node in view.model.nodes.values()])',
+)
+pytestmark = pytest.mark.timeout(180)
+
+
+def require(found: Any, reason: str) -> None:
+    """Skip with a reason, or fail where the browser is required."""
+    if not found:
+        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def notebook(cells: tuple[str, ...]) -> dict[str, Any]:
+    """A notebook of code cells, in nbformat 4."""
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "cells": [
+            {"id": f"c{at}", "cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+            for at, source in enumerate(cells)
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab on the loopback with a token; the address of a notebook in it."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab jupyter_bokeh")
+    require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
+    home = tmp_path_factory.mktemp("lab")
+    (home / "tour.ipynb").write_text(json.dumps(notebook(CELLS)), encoding="utf-8")
+    port, token = free_port(), secrets.token_hex(16)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home}", "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--ServerApp.port_retries=0",
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+    }
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", process)
+        yield f"http://127.0.0.1:{port}/lab/tree/tour.ipynb?token={token}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            assert process.poll() is None, "JupyterLab ended by itself"
+            time.sleep(0.3)
+    pytest.fail("JupyterLab did not answer within a minute")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 1100})
+    tab = context.new_page()
+    requested: list[str] = []
+    tab.on("request", lambda request: requested.append(request.url))
+    tab.goto(lab)
+    cells = tab.locator(".jp-NotebookPanel .jp-CodeCell")
+    cells.nth(2).wait_for(timeout=60_000)
+    tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+    cells.nth(0).locator(".jp-InputArea-editor").click()
+    tab.keyboard.press("Shift+Enter")
+    tab.wait_for_selector("text=READY 1", timeout=60_000)
+    tab.keyboard.press("Shift+Enter")
+    entry = tab.locator(".fe-entry[data-type=stage]")
+    entry.wait_for(timeout=60_000)
+    tab.locator(".fe-root").scroll_into_view_if_needed()
+
+    canvas = tab.locator(".fe-canvas").bounding_box()
+    box = entry.bounding_box()
+    tab.mouse.move(box["x"] + 30, box["y"] + box["height"] / 2)
+    tab.mouse.down()
+    tab.mouse.move(canvas["x"] + 60, canvas["y"] + 120, steps=5)
+    tab.mouse.move(canvas["x"] + 90, canvas["y"] + 140, steps=5)
+    tab.mouse.up()
+    tab.wait_for_selector(".fe-frame .fe-name:has-text('Stage')", timeout=20_000)
+
+    last = cells.nth(2)
+    last.locator(".jp-InputArea-editor").click()
+    tab.keyboard.press("Shift+Enter")
+    tab.wait_for_selector("text=NODES 1 ['Stage']", timeout=30_000)
+    host = lab.split("/lab/", maxsplit=1)[0]
+    strangers = [url for url in requested if not url.startswith((host, "blob:", "data:"))]
+    assert strangers == []
+    context.close()
+
+
+def test_the_tour_runs_from_top_to_bottom() -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed: pip install nbclient")
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install nbclient ipykernel")
+    tour = nbformat.read(NOTEBOOKS / "first_steps.ipynb", 4)
+    runner = client.NotebookClient(tour, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
+    runner.execute()
+    shown = "\n".join(str(output.get("data", {}).get("text/plain", "")) for cell in tour.cells for output in cell.get("outputs", ()))
+    assert "{'total': [12.0, 24.0, 36.0]}" in shown
+    assert "model.created" in shown
