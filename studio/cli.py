@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.domain.canonical import Json, loads
-from engine.domain.runs import Run
 from engine.errors import FileMissing, LedgerTampered, NotJson
-from studio import terminal
+from studio import run_report, terminal
 
 if TYPE_CHECKING:
     from engine.engine import Engine
-    from engine.runs import RunHandle
 
 app = typer.Typer(
     name="treadle",
@@ -101,7 +99,7 @@ def run(  # noqa: PLR0917 - options of a command
             handle = engine.run(
                 model, _inputs(inputs, settings), durability=durability, until=until, watch=watch, workers=workers
             )
-        _print_run(engine, handle, as_json=as_json)
+        run_report.print_run(engine, handle, as_json=as_json)
 
 
 @app.command()
@@ -124,12 +122,12 @@ def resume(
             with terminal.progress(interrupted.steps_total) as watch:
                 handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
         if as_json:
-            terminal.document([_run_document(engine, handle.run, handle.outputs) for handle in handles])
+            terminal.document([run_report.run_document(engine, handle.run, handle.outputs) for handle in handles])
         elif not handles:
             terminal.out.print("No run was interrupted.")
         else:
             for handle in handles:
-                _print_run(engine, handle, as_json=False, leave=False)
+                run_report.print_run(engine, handle, as_json=False, leave=False)
         if any(handle.status != "succeeded" for handle in handles):
             raise typer.Exit(terminal.BAD)
 
@@ -147,10 +145,16 @@ def runs(
         wanted = engine.models.get(model).id if model is not None else None
         found = engine.runs.list(model=wanted, status=status, limit=limit)
         if as_json:
-            terminal.document([_brief(run) for run in found])
+            terminal.document([run_report.brief(run) for run in found])
             return
         rows = [
-            (run.id, run.model_name, run.status, run.created_at.strftime("%Y-%m-%d %H:%M:%S"), _seconds(run.duration_s))
+            (
+                run.id,
+                run.model_name,
+                run.status,
+                run.created_at.strftime("%Y-%m-%d %H:%M:%S"),
+                run_report.seconds(run.duration_s),
+            )
             for run in found
         ]
         terminal.table(
@@ -191,10 +195,10 @@ def show(
         found = engine.runs.get(run_id)
         outputs = {name: engine.runs.value(value) for name, value in found.outputs.items()}
         if as_json:
-            terminal.document(_run_document(engine, found, outputs))
+            terminal.document(run_report.run_document(engine, found, outputs))
             return
-        _print_steps(engine, found)
-        _print_end(found, outputs)
+        run_report.print_steps(engine, found)
+        run_report.print_end(found, outputs)
 
 
 @app.command()
@@ -347,61 +351,6 @@ def _model_at(engine: Engine, reference: str) -> Any:
     if at and not reference.endswith(".json"):
         return engine.models.version(name, number).snapshot
     return engine.find(reference)[0]
-
-
-def _print_run(engine: Engine, handle: RunHandle, *, as_json: bool, leave: bool = True) -> None:
-    if as_json:
-        terminal.document(_run_document(engine, handle.run, handle.outputs))
-    else:
-        _print_steps(engine, handle.run)
-        _print_end(handle.run, handle.outputs)
-    if leave and handle.status != "succeeded":
-        raise typer.Exit(terminal.BAD)
-
-
-def _print_steps(engine: Engine, run: Run) -> None:
-    rows = []
-    for step in engine.runs.steps(run.id):
-        result = ", ".join(value.summary for value in step.outputs.values()) or step.error or step.reason or ""
-        attempts = f"{len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
-        indent = "  " * step.path.count("/")
-        rows.append((indent + step.name, step.status, _seconds(step.duration_s), attempts, result[:100]))
-    terminal.table(("step", "status", "took", "", "result"), rows, empty="No steps.")
-
-
-def _print_end(run: Run, outputs: dict[str, Any]) -> None:
-    for name, value in outputs.items():
-        terminal.value(name, value)
-    word = f"{run.model_name} {run.status}" + (f" in {_seconds(run.duration_s)}" if run.duration_s else "")
-    terminal.err.print(f"\n{word} · run {run.id}" + (f"\n{run.error}" if run.error else ""), markup=False)
-
-
-def _brief(run: Run) -> dict[str, Json]:
-    return run.model_dump(mode="json", exclude={"inputs", "outputs", "model_file", "options"})
-
-
-def _run_document(engine: Engine, run: Run, outputs: dict[str, Any]) -> dict[str, Json]:
-    steps = [
-        {
-            "path": step.path,
-            "name": step.name,
-            "kind": step.kind,
-            "status": step.status,
-            "attempts": len(step.attempts),
-            "seconds": step.duration_s,
-            "outputs": {port: value.summary for port, value in step.outputs.items()},
-            "error": step.error,
-            "reason": step.reason,
-        }
-        for step in engine.runs.steps(run.id)
-    ]
-    return {**_brief(run), "duration_s": run.duration_s, "outputs": terminal.plain(outputs), "steps": steps}
-
-
-def _seconds(duration_s: float | None) -> str:
-    if duration_s is None:
-        return ""
-    return f"{duration_s * 1_000:.0f} ms" if duration_s < 1 else f"{duration_s:.2f} s"
 
 
 def main() -> None:

@@ -66,9 +66,7 @@ class Attempts:
         context = invocation.Context(self._loop.run.id, path, 1, None)
         try:
             given = {**work.ports, **inputs} if work.ports else inputs
-            outputs = invocation.outputs_of(
-                work, invoke(given, work.fixed, context), inputs, self._services.expressions
-            )  # type: ignore[misc]
+            outputs = self._outputs(work, invoke(given, work.fixed, context), inputs)
             kept = scribe.encoded(outputs)
         except Exception as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
             job = Job(frame, slot, work, path, inputs)
@@ -116,7 +114,7 @@ class Attempts:
         try:
             inputs, settings = invocation.with_parameters(job.work, job.inputs, expressions, self._loop.facts)
             if isinstance(node, NestedModel):
-                self._enter(job, invocation.nested_inputs(node, {**inputs, **settings}, expressions))
+                self._enter(job, node, {**inputs, **settings})
                 return
             if isinstance(node, Knowledge):
                 self.succeed(job, invocation.content_of(node))
@@ -138,15 +136,13 @@ class Attempts:
         report = partial(self._loop.report, job) if watched else None
         job.context = invocation.Context(self._loop.run.id, job.path, job.attempt, report)
 
-    def _enter(self, job: Job, inputs: dict[str, Any]) -> None:
+    def _enter(self, job: Job, node: NestedModel, inputs: dict[str, Any]) -> None:
         plan = job.work.nested
         assert plan is not None
-        missing = invocation.missing_inputs(plan.model, inputs)
-        if missing is not None:
-            self.fail(job, TetherFailed(kind="Input refused", reason=missing, permanent=True))
-            return
+        facts = self._loop.facts
+        given = invocation.nested_inputs(node, plan.model, inputs, self._services.expressions, facts)
         prefix = job.path + (f"#{job.attempt}" if job.attempt > 1 else "") + "/"
-        job.child = Frame(plan, Core(plan), inputs, prefix, job)
+        job.child = Frame(plan, Core(plan), given, prefix, job)
         self._deadline(job)
         self._loop.wake(job.child)
 
@@ -182,7 +178,7 @@ class Attempts:
             if inspect.isawaitable(result):
                 self._await(job, generation, inputs, result)
                 return
-            outputs = invocation.outputs_of(job.work, result, inputs, self._services.expressions)
+            outputs = self._outputs(job.work, result, inputs)
             kept = self._scribe.encoded(outputs)
         except BaseException as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
             failure = invocation.as_step_error(error)
@@ -191,13 +187,16 @@ class Attempts:
         else:
             self._loop.post(job, generation, outputs, kept, failure)
 
+    def _outputs(self, work: Work, result: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        return invocation.outputs_of(work, result, inputs, self._services.expressions, self._loop.facts)
+
     def _await(self, job: Job, generation: int, inputs: dict[str, Any], awaitable: Any) -> None:
         async def whole() -> Any:
             return await awaitable
 
         def done(future: Any) -> None:
             try:
-                outputs = invocation.outputs_of(job.work, future.result(), inputs, self._services.expressions)
+                outputs = self._outputs(job.work, future.result(), inputs)
                 self._loop.post(job, generation, outputs, self._scribe.encoded(outputs), None)
             except BaseException as error:  # noqa: BLE001 - as in _call
                 self._loop.post(job, generation, None, None, invocation.as_step_error(error))
@@ -244,7 +243,9 @@ class Attempts:
             self.fail(job, StepCancelled(), final=True)
         else:
             try:
-                outputs = invocation.extracted(node, frame.outputs, self._services.expressions)
+                outputs = invocation.extracted(
+                    node, frame.outputs, job.inputs, self._services.expressions, self._loop.facts
+                )
             except TreadleError as error:
                 self.fail(job, error)
                 return

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from engine.domain import contracts
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Knowledge, NestedModel, Tether
 from engine.domain.values import Expression
-from engine.errors import NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
+from engine.errors import InputRefused, NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
 from engine.execution.plan import Work
 from engine.execution.values import Encoded, encode
 from engine.ports import Expressions
@@ -76,7 +77,9 @@ def with_parameters(
     return {name: value for name, value in merged.items() if name not in settings}, settings
 
 
-def outputs_of(work: Work, result: Any, inputs: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
+def outputs_of(
+    work: Work, result: Any, inputs: Mapping[str, Any], expressions: Expressions, run_facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the value of each output port of the node from what its tether returned."""
     node = work.node
     given: Mapping[str, Any] = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"result": result}
@@ -85,7 +88,7 @@ def outputs_of(work: Work, result: Any, inputs: Mapping[str, Any], expressions: 
     for port in node.outputs:
         if port.name in mapping:
             whole: Any = given["result"] if set(given) == {"result"} else dict(given)
-            scope = {**inputs, "inputs": dict(inputs), "result": whole}
+            scope = {**scope_of(inputs, run_facts), "result": whole}
             outputs[port.name] = expressions.evaluate(mapping[port.name].cel, scope)
         elif port.name in given:
             outputs[port.name] = given[port.name]
@@ -94,36 +97,45 @@ def outputs_of(work: Work, result: Any, inputs: Mapping[str, Any], expressions: 
     return outputs if node.outputs else dict(given)
 
 
-def extracted(node: NestedModel, child: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
+def extracted(
+    node: NestedModel,
+    child: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    expressions: Expressions,
+    run_facts: Mapping[str, Any],
+) -> dict[str, Any]:
     """Return the output ports of a nested step from its model's outputs."""
     if not node.outputs and not node.output_extraction:
         return dict(child)
+    scope = {**scope_of(inputs, run_facts), "outputs": dict(child)}
     outputs: dict[str, Any] = {}
     for port in node.outputs:
         expression = node.output_extraction.get(port.name)
         if expression is not None:
-            outputs[port.name] = expressions.evaluate(expression.cel, {"outputs": dict(child)})
+            outputs[port.name] = expressions.evaluate(expression.cel, scope)
         else:
             outputs[port.name] = child.get(port.name)
     return outputs
 
 
-def nested_inputs(node: NestedModel, inputs: Mapping[str, Any], expressions: Expressions) -> dict[str, Any]:
-    """Return the inputs that a nested step hands to its model."""
+def nested_inputs(
+    node: NestedModel,
+    model: FunctionModel,
+    inputs: Mapping[str, Any],
+    expressions: Expressions,
+    run_facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the inputs that a nested step hands to its model; `InputRefused` if they break its contract."""
     given = dict(inputs)
     if node.context_mapping:
-        scope = {**inputs, "inputs": dict(inputs)}
+        scope = scope_of(inputs, run_facts)
         given.update({name: expressions.evaluate(cel.cel, scope) for name, cel in node.context_mapping.items()})
+    schema = contracts.input_contract(model)
+    given = contracts.with_defaults(schema, given)
+    found = contracts.problems(schema, {name: value for name, value in given.items() if name in schema["properties"]})
+    if found:
+        raise InputRefused(where=found[0][0] or f"the inputs of {model.name!r}", reason=found[0][1])
     return given
-
-
-def missing_inputs(model: FunctionModel, inputs: Mapping[str, Any]) -> str | None:
-    """Return the sentence that names the first required input that was not given, or None."""
-    for boundary in model.input_boundaries():
-        for port in boundary.outputs:
-            if port.required and port.name not in inputs and "default" not in port.port_schema:
-                return f"{model.name} needs the input {port.name!r}"
-    return None
 
 
 def constant_outputs(work: Work, constant: Any) -> dict[str, Any]:

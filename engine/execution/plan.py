@@ -18,6 +18,7 @@ from engine.errors import ModelInvalid, ProviderMissing
 from engine.ports import Invoke, ModelSource, Tethers, TetherSpec
 
 ACTION, SOURCE, SINK, BEGIN, END = range(5)
+_MOST_LEVELS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,16 @@ class Plan:
         return found
 
 
-def compile_plan(model: FunctionModel, tethers: Tethers, nested: ModelSource, *, depth: int = 0) -> Plan:
-    """Compile a valid model; raise `TetherUnknown`, `ProviderMissing` or `ModelInvalid` for what can't run."""
-    return _Compiler(model, tethers, nested, depth).plan()
+def compile_plan(model: FunctionModel, tethers: Tethers, nested: ModelSource, *, levels: int = _MOST_LEVELS) -> Plan:
+    """Compile a valid model with at most `levels` of nested ones below it.
+
+    Raise `TetherUnknown`, `ProviderMissing` or `ModelInvalid` for what can't run."""
+    return _Compiler(model, tethers, nested, levels).plan()
 
 
 class _Compiler:
-    def __init__(self, model: FunctionModel, tethers: Tethers, nested: ModelSource, depth: int) -> None:
-        self.model, self.tethers, self.source, self.depth = model, tethers, nested, depth
+    def __init__(self, model: FunctionModel, tethers: Tethers, nested: ModelSource, levels: int) -> None:
+        self.model, self.tethers, self.source, self.levels = model, tethers, nested, levels
         self.on_call = {
             name for node in model.actions() for name in (_fallback_of(node), node.compensation) if name is not None
         }
@@ -312,13 +315,14 @@ class _Compiler:
         )
 
     def _nested(self, node: NestedModel) -> Plan:
-        if self.depth >= node.max_depth:
+        levels = min(self.levels, node.max_depth)
+        if levels < 1:
             raise ModelInvalid(verb="run", first=f"{node.name!r} nests deeper than {node.max_depth} levels.", more="")
         child = self.source.nested(node.reference, node.version)
         if child is None:
             reason = f"{node.name!r} calls {node.reference!r}, which is not there."
             raise ModelInvalid(verb="run", first=reason, more="")
-        return compile_plan(child, self.tethers, self.source, depth=self.depth + 1)
+        return compile_plan(child, self.tethers, self.source, levels=levels - 1)
 
 
 def cel_of(value: Any) -> str | None:

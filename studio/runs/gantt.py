@@ -174,7 +174,7 @@ class Gantt:
 
     def _canvas(self) -> Any:
         plot = figure(
-            height=ROW_PX, sizing_mode="stretch_width", x_range=self._x, y_range=self._y, toolbar_location=None,
+            height=1, sizing_mode="stretch_width", x_range=self._x, y_range=self._y, toolbar_location=None,
             tools="", min_border=0, outline_line_color=None, x_axis_location=None, y_axis_location=None,
         )  # fmt: skip
         plot.add_layout(self._here)
@@ -186,6 +186,7 @@ class Gantt:
             x="start", y="middle", text="label", source=self._source, text_baseline="middle", x_offset=5, y_offset=1,
             text_font_size="10px",
         )  # fmt: skip
+        self._labels.update(nonselection_glyph=None, selection_glyph=None)
         tips = [("", "@name"), ("took", "@took"), ("result", "@result")]
         plot.add_tools(HoverTool(tooltips=tips, renderers=[drawn], point_policy="follow_mouse"))
         plot.on_event(Tap, self._tapped)
@@ -216,9 +217,8 @@ class Gantt:
             apply_bokeh(plot, dark)
             plot.outline_line_color = None
         self._axis.xaxis.axis_line_color = None
-        self._labels.glyph.update(
-            text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable")
-        )
+        for glyph in (self._labels.glyph, self._labels.muted_glyph):
+            glyph.update(text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable"))
         self._here.fill_color = tokens["accent-soft"]
         self._source.data = _columns(self._bars, self._colours())
         words = [("ok", "done"), ("bad", "failed"), ("run", "under way"), ("idle", "cached or stopped")]

@@ -44,7 +44,7 @@ class RunModels:
     def place(self, path: str) -> tuple[FunctionModel, ActionFields] | None:
         """Return the model a step is in and its node; None for one that is not there any more."""
         model: FunctionModel | None = self._model
-        node: Any = None
+        inside, node = self._model, None
         for segment in path.split("/"):
             match = _SEGMENT.match(segment)
             if match is None or model is None:

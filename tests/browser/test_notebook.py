@@ -114,6 +114,7 @@ def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> No
     tab = context.new_page()
     requested: list[str] = []
     tab.on("request", lambda request: requested.append(request.url))
+    tab.on("console", lambda m: print("CONSOLE", m.type, m.text[:600]) if m.type == "error" else None)
     tab.goto(lab)
     cells = tab.locator(".jp-NotebookPanel .jp-CodeCell")
     cells.nth(2).wait_for(timeout=60_000)
@@ -123,7 +124,10 @@ def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> No
     tab.wait_for_selector("text=READY 1", timeout=60_000)
     tab.keyboard.press("Shift+Enter")
     entry = tab.locator(".fe-entry[data-type=stage]")
-    entry.wait_for(timeout=60_000)
+    try:
+        entry.wait_for(timeout=20_000)
+    finally:
+        tab.screenshot(path="/tmp/shots/editor_page/lab.png")
     tab.locator(".fe-root").scroll_into_view_if_needed()
 
     canvas = tab.locator(".fe-canvas").bounding_box()

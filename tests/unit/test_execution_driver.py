@@ -434,7 +434,7 @@ def test_a_nested_model_refuses_missing_inputs() -> None:
     found = model(
         entrance("a"), stage(), action, leave("r"), wires=[("in", "a", "n", "b"), ("n", "r", "out", "r")]
     )
-    assert "needs the input 'a'" in (Bench(models=Nested(child=CHILD)).go(found, {"a": 1}).outcome.error or "")
+    assert "contract" in (Bench(models=Nested(child=CHILD)).go(found, {"a": 1}).outcome.error or "")
 
 
 def test_a_nested_model_that_is_not_there_can_not_be_compiled() -> None:
