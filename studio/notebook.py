@@ -1,9 +1,8 @@
 """The editor in a notebook cell: the same canvas and inspector over the same edits, without the studio around them.
 
-    import panel as pn
-    pn.extension(inline=True, comms="ipywidgets")   # in a cell of its own, before the editor's
+    from studio.notebook import edit, start
+    start()                  # in a cell of its own, before the editor's
 
-    from studio.notebook import edit
     view = edit("Penguin field report", engine=eng)
     view                     # draws the editor
     view.model               # the model as it is on the screen, in any later cell
@@ -35,6 +34,11 @@ _TOKENS = (Path(__file__).parent / "theme" / "tokens.css").read_text(encoding="u
 _KINDS = {"bad": "error", "ok": "success"}
 
 
+def start() -> None:
+    """Load Panel into this notebook from this machine, in the studio's look. Call it in a cell before `edit`."""
+    pn.extension(inline=True, comms="ipywidgets", design=TreadleDesign)
+
+
 def edit(model: FunctionModel | str, engine: Engine | None = None, *, height: int = HEIGHT) -> EditorView:
     """Return an editor of a model, or of the model of this name in the store, to be shown by a cell.
 
@@ -63,7 +67,7 @@ class EditorView(Viewer):
         # A run's thread and a cell's own both change the canvas, and Panel's models take one change at a time.
         self._bench.canvas._post = cell.one_at_a_time(self._bench.canvas._post)  # noqa: SLF001
         self._view = pn.Row(
-            self._bench.view, _Tokens(margin=0, width=0, height=0), design=TreadleDesign, height=height,
+            self._bench.view, PageTokens(margin=0, width=0, height=0), design=TreadleDesign, height=height,
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
 
@@ -132,7 +136,7 @@ class _Cell:
         self._say(f"Open the studio and go to {address}.", "idle")
 
 
-class _Tokens(JSComponent):
+class PageTokens(JSComponent):
     """Puts the theme's tokens on the notebook's page once, dark when the notebook is."""
 
     _esm: ClassVar[str] = """

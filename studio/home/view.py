@@ -173,7 +173,7 @@ class HomeView:
 
     def _pressed(self, word: str, key: str) -> None:
         state, go = self._state, self._navigator.go
-        acts: dict[str, Callable[[], None]] = {
+        acts: dict[str, Callable[[], object]] = {
             "delete": lambda: self._work.ask(lambda: state.delete(key), self._deleted),
             "undo": lambda: self._recover(key),
             "recover": lambda: self._recover(key),

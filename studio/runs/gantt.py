@@ -71,6 +71,7 @@ class Gantt:
         """Draw `state`; pressing a row calls `on_select` with the step's path."""
         self._state, self._session, self._on_select = state, session, on_select
         self._bars: list[TimelineBar] = []
+        self._long: bool | None = None
         self._critical: frozenset[str] = frozenset()
         self._source = ColumnDataSource({name: [] for name in _FIELDS})
         self._x = Range1d(0, 1)
@@ -143,18 +144,18 @@ class Gantt:
             self._figure.ygrid.ticker = FixedTicker(ticks=[place - _HALF_LINE for place in range(1, len(rows) + 1)])
             self._box.height = min(_MOST_PX, height)
         self._page_place()
+        self._explain()
         self._mark()
 
     def _stretch(self, span_s: float) -> None:
         """Make room for the whole run; above a minute or so the scale counts in sixties."""
         self._x.end = span_s * _ROOM_AT_END
-        for axis in (self._axis.xaxis[0], self._figure.xgrid[0]):
-            if isinstance(axis.ticker, AdaptiveTicker) is not (span_s > _LONG_S):
-                axis.ticker = (
-                    AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1)
-                    if span_s > _LONG_S
-                    else BasicTicker(desired_num_ticks=8)
-                )
+        is_long = span_s > _LONG_S
+        if is_long is not self._long:
+            self._long = is_long
+            sixties = AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1)
+            ticker = sixties if is_long else BasicTicker(desired_num_ticks=8)
+            self._axis.xaxis.ticker = self._figure.xgrid.ticker = ticker
 
     def _draw(self, bars: list[TimelineBar]) -> None:
         step = change(self._bars, bars)
@@ -217,10 +218,13 @@ class Gantt:
             apply_bokeh(plot, dark)
             plot.outline_line_color = None
         self._axis.xaxis.axis_line_color = None
-        for glyph in (self._labels.glyph, self._labels.muted_glyph):
+        for glyph in filter(None, (self._labels.glyph, self._labels.muted_glyph)):
             glyph.update(text_color=tokens["on-accent"], text_font_size="10px", text_font=value("Inter Variable"))
         self._here.fill_color = tokens["accent-soft"]
         self._source.data = _columns(self._bars, self._colours())
+
+    def _explain(self) -> None:
+        """Say what the colours mean: those that can be there."""
         words = [("ok", "done"), ("bad", "failed"), ("run", "under way"), ("idle", "cached or stopped")]
         shown = [pair for pair in words if pair[0] != "run" or not self._state.ended]
         marks = Markup("").join(

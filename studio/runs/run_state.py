@@ -73,7 +73,8 @@ class RunState(param.Parameterized):
         self._model: FunctionModel = engine.runs.model_of(self.run.id)
         self.trouble = ""
         self._load_steps()
-        first = self.failed_step or next((row.step for row in self.rows), None)
+        failed = None if self.run.status == "succeeded" else self.failed_step
+        first = failed or next((row.step for row in self.rows), None)
         self.selected = first.path if first is not None else ""
         self.page = self.page_of(self.selected)
 
@@ -172,6 +173,16 @@ class RunState(param.Parameterized):
             return self._engine.models.get(self.run.model).deleted_at is None
         except ModelNotFound:
             return False
+
+    def stood_in(self, step: Step) -> bool:
+        """True when a step failed and the run went well all the same, thanks to its fallback."""
+        found = self.models.place(step.path)
+        return (
+            step.status == "failed"
+            and self.run.status == "succeeded"
+            and found is not None
+            and found[1].fallback is not None
+        )
 
     def ledger_entry(self) -> int | None:
         """The number of the ledger's entry about the run's end, or its start."""

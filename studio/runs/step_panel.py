@@ -166,6 +166,8 @@ def _step_html(state: RunState, step: Step | None) -> Markup:
     parts = [_head(state, step)]
     if step.error:
         parts.append(Markup('<div><h3>Error</h3><pre class="said" tabindex="0">{}</pre></div>').format(step.error))
+        if state.stood_in(step):
+            parts.append(Markup("<p>Its fallback stood in, and the run went on.</p>"))
     elif step.reason:
         parts.append(Markup("<p>{}</p>").format(step.reason))
     if step.attempts:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import panel as pn
+
 from engine.errors import StoreUnreachable
 from studio.session import Session
 
@@ -46,15 +48,18 @@ class Repeat:
     """Calls `work` every `interval_s` in a thread of its own until `stop` is called or the tab closes."""
 
     def __init__(self, session: Session, work: Callable[[], object], *, interval_s: float) -> None:
-        """Begin after one interval."""
+        """Begin one interval after the browser has the page: what is told to the frame before that is lost."""
         self._work, self._session, self._interval_s = work, session, interval_s
         self._over = threading.Event()
         session.on_close(self.stop)
-        threading.Thread(target=self._go, name="studio-repeat", daemon=True).start()
+        pn.state.onload(self._begin)
 
     def stop(self) -> None:
         """Call no more. Safe from any thread and from `work` itself."""
         self._over.set()
+
+    def _begin(self) -> None:
+        threading.Thread(target=self._go, name="studio-repeat", daemon=True).start()
 
     def _go(self) -> None:
         while not self._over.wait(self._interval_s):

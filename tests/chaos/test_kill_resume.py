@@ -68,7 +68,9 @@ class Nursery:
 
     def _line(self) -> str:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        line = self._process.stdout.readline()
+        assert line, f"the nursery is gone: {self._process.wait(10)}"
+        return line
 
     def _ends_within(self, patience_s: float) -> bool:
         assert self._process.stdout is not None

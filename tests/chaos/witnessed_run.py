@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import engine
@@ -104,7 +105,11 @@ def nursery() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            main(Path(line.strip()))
+            try:
+                main(Path(line.strip()))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
             os._exit(0)
         print(f"child {child}", flush=True)
         _, status = os.waitpid(child, 0)
