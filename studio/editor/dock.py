@@ -103,7 +103,8 @@ class Dock:
         """Fill the open tab."""
         match self.tab:
             case "problems":
-                self._show_rows(_PROBLEM_COLUMNS, self._problem_rows(), "Nothing is wrong with this model.")
+                empty = "Nothing is wrong with this model." if self._state.checked else "Looking for problems …"
+                self._show_rows(_PROBLEM_COLUMNS, self._problem_rows(), empty)
             case "steps":
                 self._show_rows(_STEP_COLUMNS, self._step_rows(), "Run the model to see its steps here.")
             case "runs":

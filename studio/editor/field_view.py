@@ -98,12 +98,12 @@ class FieldView:
             return pn.widgets.Checkbox(value=bool(value), **{**shared, "label": field.label if not field.switchable else "On"})
         if field.kind == "select":
             return pn.widgets.Select(options=self._choices(value), value=json.dumps(value), **shared)
-        if field.kind in ("area", "code", "json"):
+        if field.kind in ("area", "code", "json", "lines"):
             text = text_of(field, value)
             rows = _rows_for(text)
             return pn.widgets.TextAreaInput(
                 value=text, auto_grow=True, rows=rows, max_rows=_LONGEST_AREA_ROWS, placeholder=field.placeholder,
-                max_length=1_000_000, css_classes=[] if field.kind == "area" else ["tr-code"], **shared,
+                max_length=1_000_000, css_classes=[] if field.kind in ("area", "lines") else ["tr-code"], **shared,
             )  # fmt: skip
         return pn.widgets.TextInput(value=text_of(field, value), placeholder=field.placeholder, max_length=100_000, **shared)
 

@@ -17,7 +17,7 @@ from engine.domain.model import FunctionModel, element_json
 from engine.domain.nodes import Node
 from engine.errors import TreadleError
 
-Kind: TypeAlias = Literal["text", "area", "code", "number", "integer", "switch", "select", "json", "tags", "expression"]
+Kind: TypeAlias = Literal["text", "area", "code", "number", "integer", "switch", "select", "json", "tags", "lines", "expression"]
 Path: TypeAlias = tuple[str, ...]
 CEL = "$cel"
 
@@ -99,6 +99,8 @@ def text_of(field: Field, value: Json) -> str:
         return ""
     if field.kind == "tags":
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if field.kind == "lines" and isinstance(value, list):
+        return "\n".join(map(str, value))
     if field.kind == "json":
         return json.dumps(value, ensure_ascii=False, indent=2)
     if isinstance(value, bool):
@@ -120,6 +122,8 @@ def parsed(field: Field, text: str, *, expression: bool = False) -> Json:
         return _number(field, text.strip())
     if field.kind == "tags":
         return [part.strip() for part in text.split(",") if part.strip()]
+    if field.kind == "lines":
+        return [line.strip() for line in text.splitlines() if line.strip()]
     return _json(text)
 
 

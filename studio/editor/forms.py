@@ -244,7 +244,7 @@ def _stage_form(node: Stage) -> tuple[Section, ...]:
                 *(match_field if node.mode == "conditional" else limit),
                 Field(("stage",), "Type", "select", default="process", options=_STAGES, half=True),
                 Field(("on_failure",), "If a step fails", "select", default="fail", options=_RULES, half=True),
-                Field(("goals",), "Goals", "json", default=[], hint="Up to 10 sentences, as a JSON list."),
+                Field(("goals",), "Goals", "lines", default=[], hint="One a line, up to 10."),
             ),
         ),
     )

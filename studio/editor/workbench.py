@@ -71,7 +71,7 @@ class Workbench:
             state.trial.watch(self._statuses, self._phase),
             self._watching(("undo_name", "redo_name"), self._names_changed),
             self._watching(("model",), lambda: self.desk.soon(self._model_changed)),
-            self._watching(("findings",), lambda: self.desk.soon(self.dock.findings_changed)),
+            self._watching(("findings", "checked"), lambda: self.desk.soon(self.dock.findings_changed)),
         ]
         if state.trial.status:
             self.canvas.set_status(state.trial.status)
@@ -126,7 +126,7 @@ class Workbench:
                 raise
             self.desk.say(str(error), "bad")
         except ModelInvalid as error:
-            self.desk.say(str(error), "bad")
+            self.desk.say(f"The model can't be run. {error.facts.get('first', error)}", "bad")
             self.dock.open("problems")
             first = next((finding for finding in self.state.findings if finding.severity == "error"), None)
             node = canvas.subject_node(self.state.model, first.subject) if first is not None else None

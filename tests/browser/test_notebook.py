@@ -110,6 +110,17 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+def run_first(tab: Any, cell: Any) -> None:
+    """Run the first cell; JupyterLab may ask for the kernel once more while that is starting."""
+    cell.locator(".jp-InputArea-editor").click()
+    tab.keyboard.press("Shift+Enter")
+    ready, asked = tab.locator("text=READY 1"), tab.locator(".jp-Dialog button:has-text('Select')")
+    ready.or_(asked).first.wait_for(timeout=60_000)
+    if asked.count():
+        asked.click()
+        ready.wait_for(timeout=60_000)
+
+
 def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> None:
     context = browser.new_context(viewport={"width": 1440, "height": 1100})
     tab = context.new_page()
@@ -122,12 +133,8 @@ def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> No
     cells = tab.locator(".jp-NotebookPanel .jp-CodeCell")
     cells.nth(2).wait_for(timeout=60_000)
     tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-    cells.nth(0).locator(".jp-InputArea-editor").click()
-    tab.keyboard.press("Shift+Enter")
-    try:
-        tab.wait_for_selector("text=READY 1", timeout=30_000)
-    finally:
-        tab.screenshot(path="/tmp/shots/editor_page/lab.png")
+    tab.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
+    run_first(tab, cells.nth(0))
     tab.keyboard.press("Shift+Enter")
     entry = tab.locator(".fe-entry[data-type=stage]")
     entry.wait_for(timeout=60_000)
@@ -142,6 +149,7 @@ def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> No
     tab.mouse.up()
     tab.wait_for_selector(".fe-frame .fe-name:has-text('Stage')", timeout=20_000)
 
+    tab.wait_for_selector(".who b:has-text('Stage')", timeout=20_000)
     if os.environ.get("TREADLE_SHOTS"):
         tab.screenshot(path=f"{os.environ['TREADLE_SHOTS']}/notebook.png")
     last = cells.nth(2)
