@@ -1,12 +1,12 @@
 """The editor in a notebook cell: the same canvas and inspector over the same edits, without the studio around them.
 
-    from studio.notebook import edit, start
-    start()                  # in a cell of its own, before the editor's
+from studio.notebook import edit, start
+start()                  # in a cell of its own, before the editor's
 
-    view = edit("Penguin field report", engine=eng)
-    view                     # draws the editor
-    view.model               # the model as it is on the screen, in any later cell
-    view.run({"source": "data/penguins.csv"}).outputs
+view = edit("Penguin field report", engine=eng)
+view                     # draws the editor
+view.model               # the model as it is on the screen, in any later cell
+view.run({"source": "data/penguins.csv"}).outputs
 """
 
 from __future__ import annotations

@@ -24,13 +24,19 @@ _START_S = 30.0
 class PortInUse(TreadleError):
     """Port {port} is already in use. Stop the other program or choose another one with --port."""
 
+    exit_code = 3  # the environment, not what was asked for
+
 
 class PortRefused(TreadleError):
     """The studio can't listen on {host}:{port}: {reason}. Choose another one with --port."""
 
+    exit_code = 3  # the environment, not what was asked for
+
 
 class NotLocal(TreadleError):
     """The local studio listens on this computer only, and {host} is not it. Use 127.0.0.1 or localhost."""
+
+    exit_code = 3  # the environment, not what was asked for
 
 
 class Server(uvicorn.Server):

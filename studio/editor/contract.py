@@ -89,7 +89,9 @@ def contract_of(node: Boundary, side: Side) -> Schema:
     return (node.output_contract if side == "inputs" else node.input_contract) or {"type": "object"}
 
 
-def replaced(model: FunctionModel, node: Node, side: Side, fields: Sequence[PortField], *, renamed: tuple[str, str] | None = None) -> list[Edit]:
+def replaced(
+    model: FunctionModel, node: Node, side: Side, fields: Sequence[PortField], *, renamed: tuple[str, str] | None = None
+) -> list[Edit]:
     """Return the edits that give a node these ports; wires of a renamed port follow it, wires of a lost one go.
 
     Raises:

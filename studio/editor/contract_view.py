@@ -65,7 +65,9 @@ class ContractView:
         shared: dict[str, Any] = {"margin": 0, "sizing_mode": "stretch_width", "disabled": self._disabled}
         name = pn.widgets.TextInput(label="Name", value=field.name, **shared)
         kind = pn.widgets.Select(label="Type", options=list(SCHEMAS), value=field.type, **shared)
-        needed = pn.widgets.Checkbox(label="Required", value=field.required, **{**shared, "sizing_mode": None, "width": 92})
+        needed = pn.widgets.Checkbox(
+            label="Required", value=field.required, **{**shared, "sizing_mode": None, "width": 92}
+        )
         default = pn.widgets.TextInput(label="Default", value=_default_text(field), placeholder="none", **shared)
         said = pn.widgets.TextInput(label="Description", value=field.description, **shared)
         gone = button("Remove this field", "trash-2", "ghost", icon_only=True, disabled=self._disabled)
@@ -74,7 +76,9 @@ class ContractView:
         needed.param.watch(lambda event: self._set(place, replace(field, required=bool(event.new))), "value")
         default.param.watch(lambda event: self._default(place, field, event.new), "value")
         said.param.watch(lambda event: self._set(place, replace(field, description=event.new)), "value")
-        gone.on_click(lambda _: self._put([f for at, f in enumerate(self._fields()) if at != place], f"Remove {field.name}"))
+        gone.on_click(
+            lambda _: self._put([f for at, f in enumerate(self._fields()) if at != place], f"Remove {field.name}")
+        )
         line = {"gap": "8px", "align-items": "end"}
         return pn.Column(
             pn.Row(name, kind, margin=0, sizing_mode="stretch_width", styles=line),
@@ -129,7 +133,9 @@ class ContractView:
             fields[place] = field
             self._put(fields, f"Change {field.name}", key=f"{self._node.id}.{self._side}.{place}")
 
-    def _put(self, fields: Sequence[PortField], name: str, *, key: str = "", renamed: tuple[str, str] | None = None) -> None:
+    def _put(
+        self, fields: Sequence[PortField], name: str, *, key: str = "", renamed: tuple[str, str] | None = None
+    ) -> None:
         try:
             edits = replaced(self._model, self._node, self._side, fields, renamed=renamed)
         except EditRefused as error:

@@ -34,33 +34,45 @@ class Questions:
         """Close the dialog."""
         self.dialog.open = False
 
-    def ask_inputs(self, model: FunctionModel, given: Mapping[str, Json], start: Callable[[dict[str, Json]], None]) -> None:
+    def ask_inputs(
+        self, model: FunctionModel, given: Mapping[str, Json], start: Callable[[dict[str, Json]], None]
+    ) -> None:
         """Ask for the inputs of a run."""
         form = InputsForm(model, given)
         words = _words("The run takes the model as it is on the screen. Nothing is saved by it.")
         self._ask(f"Run {model.name}", [words, form.view], "Run", "play", lambda: start(form.values()))
 
-    def ask_version(
-        self, name: str, proposal: Proposal, unsaved: int, publish: Callable[[str, str], None]
-    ) -> None:
+    def ask_version(self, name: str, proposal: Proposal, unsaved: int, publish: Callable[[str, str], None]) -> None:
         """Ask for the number and message of a version."""
-        number = pn.widgets.TextInput(label="Version", value=str(proposal.number), margin=0, sizing_mode="stretch_width")
+        number = pn.widgets.TextInput(
+            label="Version", value=str(proposal.number), margin=0, sizing_mode="stretch_width"
+        )
         message = pn.widgets.TextAreaInput(
             label="Message", placeholder="What is new in it", rows=3, margin=0, sizing_mode="stretch_width"
         )
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in proposal_reasons(proposal))
         why = Markup('<ul class="reasons">{}</ul>').format(reasons) if reasons else Markup("")
         first = f"{unsaved} unsaved {'change is' if unsaved == 1 else 'changes are'} saved first. " if unsaved else ""
-        said = Markup("{}{}{}").format(first, "A version never changes again. The number can be raised, not lowered.", why)
+        said = Markup("{}{}{}").format(
+            first, "A version never changes again. The number can be raised, not lowered.", why
+        )
         parts = [_words(said), number, message]
-        self._ask(f"Publish {name}", parts, "Publish", "rocket", lambda: publish(number.value.strip(), message.value_input or message.value))
+        self._ask(
+            f"Publish {name}",
+            parts,
+            "Publish",
+            "rocket",
+            lambda: publish(number.value.strip(), message.value_input or message.value),
+        )
 
     def tell_conflict(self, error: TreadleError, discard: Callable[[], None]) -> None:
         """Say that others changed the same and offer to take their state."""
         text = Markup("{}<br><br>{}").format(
             error, "Change your value to theirs and save again, or give up your unsaved changes and see theirs."
         )
-        self._ask("Somebody else changed the same", [_words(text)], "Discard my changes", "rotate-ccw", discard, kind="danger")
+        self._ask(
+            "Somebody else changed the same", [_words(text)], "Discard my changes", "rotate-ccw", discard, kind="danger"
+        )
 
     def _ask(
         self, title: str, parts: list[Any], verb: str, mark: str, act: Callable[[], None], *, kind: Any = "primary"

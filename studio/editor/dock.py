@@ -123,7 +123,12 @@ class Dock:
         steps = 0 if run is None else run.steps_total
         counts: dict[str, tuple[int, str]] = {"steps": (steps, "idle"), "problems": (problems, worst)}
         items = [
-            {"id": tab, "label": tab.capitalize(), "count": counts.get(tab, (0, ""))[0], "tone": counts.get(tab, (0, ""))[1]}
+            {
+                "id": tab,
+                "label": tab.capitalize(),
+                "count": counts.get(tab, (0, ""))[0],
+                "tone": counts.get(tab, (0, ""))[1],
+            }
             for tab in _TABS
         ]
         if items != self._bar.items:
@@ -134,7 +139,9 @@ class Dock:
         self._body.objects = [content]
 
     def _show_rows(self, columns: list[dict[str, Any]], rows: list[dict[str, Any]], empty: str) -> None:
-        self._list.param.update(columns=columns, rows=rows, empty=empty, name_of_list=self.tab, current=self._node or "")
+        self._list.param.update(
+            columns=columns, rows=rows, empty=empty, name_of_list=self.tab, current=self._node or ""
+        )
         if self._shown is not self._list:
             self._body.objects = [self._list]
             self._shown = self._list
@@ -147,7 +154,9 @@ class Dock:
             mark, tone = _SEVERITIES[finding.severity]
             what = {"text": finding.message, "sub": finding.mend, "icon": str(icon(mark, 14)), "iconTone": tone}
             where = model.nodes[node].name if node is not None else model.name
-            rows.append({"id": str(place), "cells": [what, {"text": where}, {"text": finding.severity, "title": finding.code}]})
+            rows.append(
+                {"id": str(place), "cells": [what, {"text": where}, {"text": finding.severity, "title": finding.code}]}
+            )
         return rows
 
     def _step_rows(self) -> list[dict[str, Any]]:
@@ -191,7 +200,11 @@ class Dock:
     def _show_data(self) -> None:
         values = self._values()
         if not values:
-            self._show(html(Markup("<p>{}</p>").format(self._why_no_data()), stylesheets=[_LOG_CSS], sizing_mode="stretch_width"))
+            self._show(
+                html(
+                    Markup("<p>{}</p>").format(self._why_no_data()), stylesheets=[_LOG_CSS], sizing_mode="stretch_width"
+                )
+            )
             return
         key = tuple((name, value.sha256) for name, value in values.items())
         if self._shown == key:
@@ -200,7 +213,9 @@ class Dock:
         if len(views) == 1:
             self._body.objects = views
         else:
-            self._body.objects = [pn.Tabs(*zip(values, views, strict=True), dynamic=True, margin=0, sizing_mode="stretch_both")]
+            self._body.objects = [
+                pn.Tabs(*zip(values, views, strict=True), dynamic=True, margin=0, sizing_mode="stretch_both")
+            ]
         self._shown = key
 
     def _values(self) -> Mapping[str, StoredValue]:
@@ -256,7 +271,9 @@ def stored_value_view(engine: Any, stored: StoredValue) -> Any:
         shown = value.to_pylist() if hasattr(value, "to_pylist") else value
         return pn.pane.JSON(json.loads(json.dumps(shown, default=str)), depth=2, margin=12, sizing_mode="stretch_width")
     except TreadleError as error:
-        return html(Markup('<p class="failed">{}</p>').format(error), stylesheets=[_LOG_CSS], sizing_mode="stretch_width")
+        return html(
+            Markup('<p class="failed">{}</p>').format(error), stylesheets=[_LOG_CSS], sizing_mode="stretch_width"
+        )
 
 
 def _run_row(run: Run, now: datetime) -> dict[str, Any]:

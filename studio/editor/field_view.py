@@ -38,7 +38,9 @@ _FX_CSS = """
 class FieldView:
     """One field of one node. What can't be taken stays in the widget, with the reason below it."""
 
-    def __init__(self, field: Field, node: Node | FunctionModel, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
+    def __init__(
+        self, field: Field, node: Node | FunctionModel, apply: Apply, judge: Judge, *, disabled: bool = False
+    ) -> None:
         self.field = field
         self._apply, self._judge, self._disabled = apply, judge, disabled
         value = value_of(node, field)
@@ -51,7 +53,14 @@ class FieldView:
         self.widget: Any = None
         self._rebuild(value)
         head = self._head()
-        self.view = pn.Column(*([head] if head is not None else []), self._place, self._note, margin=0, sizing_mode="stretch_width", styles={"gap": "3px"})
+        self.view = pn.Column(
+            *([head] if head is not None else []),
+            self._place,
+            self._note,
+            margin=0,
+            sizing_mode="stretch_width",
+            styles={"gap": "3px"},
+        )
 
     def refresh(self, node: Node | FunctionModel) -> None:
         """Show what the node holds now, unless it is what was typed here."""
@@ -76,7 +85,11 @@ class FieldView:
             stylesheets=[_FX_CSS], disabled=self._disabled,
         )  # fmt: skip
         self._fx.on_click(lambda _: self._switch())
-        label = html(Markup('<div class="field-label">{}</div>').format(self.field.label), stylesheets=[FORM_CSS], sizing_mode="stretch_width")
+        label = html(
+            Markup('<div class="field-label">{}</div>').format(self.field.label),
+            stylesheets=[FORM_CSS],
+            sizing_mode="stretch_width",
+        )
         return pn.Row(label, self._fx, margin=0, sizing_mode="stretch_width", styles={"align-items": "center"})
 
     def _rebuild(self, value: Json) -> None:
@@ -90,12 +103,21 @@ class FieldView:
     def _make(self, value: Json) -> Any:
         field = self.field
         label = "" if field.switchable else field.label
-        shared: dict[str, Any] = {"label": label, "margin": 0, "sizing_mode": "stretch_width", "disabled": self._disabled}
+        shared: dict[str, Any] = {
+            "label": label,
+            "margin": 0,
+            "sizing_mode": "stretch_width",
+            "disabled": self._disabled,
+        }
         if self._as_expression:
             hint = field.placeholder or "a CEL expression"
-            return pn.widgets.TextInput(value=text_of(field, value), placeholder=hint, max_length=10_000, css_classes=["tr-code"], **shared)
+            return pn.widgets.TextInput(
+                value=text_of(field, value), placeholder=hint, max_length=10_000, css_classes=["tr-code"], **shared
+            )
         if field.kind == "switch":
-            return pn.widgets.Checkbox(value=bool(value), **{**shared, "label": field.label if not field.switchable else "On"})
+            return pn.widgets.Checkbox(
+                value=bool(value), **{**shared, "label": field.label if not field.switchable else "On"}
+            )
         if field.kind == "select":
             return pn.widgets.Select(options=self._choices(value), value=json.dumps(value), **shared)
         if field.kind in ("area", "code", "json", "lines"):
@@ -105,7 +127,9 @@ class FieldView:
                 value=text, auto_grow=True, rows=rows, max_rows=_LONGEST_AREA_ROWS, placeholder=field.placeholder,
                 max_length=1_000_000, css_classes=[] if field.kind in ("area", "lines") else ["tr-code"], **shared,
             )  # fmt: skip
-        return pn.widgets.TextInput(value=text_of(field, value), placeholder=field.placeholder, max_length=100_000, **shared)
+        return pn.widgets.TextInput(
+            value=text_of(field, value), placeholder=field.placeholder, max_length=100_000, **shared
+        )
 
     def _choices(self, value: Json) -> dict[str, str]:
         found = dict(self.field.options)
@@ -171,7 +195,9 @@ class FieldView:
         text = sentence or self.field.hint
         if self._as_expression and not sentence and self.field.switchable:
             text = f"An expression over {', '.join(self.field.names)}."
-        mark = Markup('<div class="field-note {}">{}</div>').format(tone if sentence else "", text) if text else Markup("")
+        mark = (
+            Markup('<div class="field-note {}">{}</div>').format(tone if sentence else "", text) if text else Markup("")
+        )
         if str(mark) != self._note.object:
             self._note.object = str(mark)
         self._note.visible = bool(text)
@@ -186,7 +212,15 @@ def _rows_for(text: str) -> int:
 class FormView:
     """Sections of fields for one node; `refresh` keeps them up to date."""
 
-    def __init__(self, sections: tuple[Section, ...], node: Node | FunctionModel, apply: Apply, judge: Judge, *, disabled: bool = False) -> None:
+    def __init__(
+        self,
+        sections: tuple[Section, ...],
+        node: Node | FunctionModel,
+        apply: Apply,
+        judge: Judge,
+        *,
+        disabled: bool = False,
+    ) -> None:
         self.sections = sections
         self.fields = [
             FieldView(field, node, apply, judge, disabled=disabled) for section in sections for field in section.fields
@@ -218,7 +252,13 @@ def _lines(views: list[FieldView]) -> list[Any]:
         elif waiting is None:
             waiting = view
         else:
-            pair = pn.Row(waiting.view, view.view, margin=0, sizing_mode="stretch_width", styles={"gap": "8px", "align-items": "start"})
+            pair = pn.Row(
+                waiting.view,
+                view.view,
+                margin=0,
+                sizing_mode="stretch_width",
+                styles={"gap": "8px", "align-items": "start"},
+            )
             lines.append(pair)
             waiting = None
     return [*lines, waiting.view] if waiting is not None else lines

@@ -17,7 +17,9 @@ from engine.domain.model import FunctionModel, element_json
 from engine.domain.nodes import Node
 from engine.errors import TreadleError
 
-Kind: TypeAlias = Literal["text", "area", "code", "number", "integer", "switch", "select", "json", "tags", "lines", "expression"]
+Kind: TypeAlias = Literal[
+    "text", "area", "code", "number", "integer", "switch", "select", "json", "tags", "lines", "expression"
+]
 Path: TypeAlias = tuple[str, ...]
 CEL = "$cel"
 
@@ -115,7 +117,7 @@ def parsed(field: Field, text: str, *, expression: bool = False) -> Json:
     if expression or field.kind == "expression":
         return {CEL: text.strip()} if text.strip() else _missing(field)
     if field.kind in ("text", "area", "code"):
-        return text if text else _missing(field)
+        return text or _missing(field)
     if not text.strip():
         return _missing(field)
     if field.kind in ("number", "integer"):

@@ -63,7 +63,9 @@ def policy_form(model: FunctionModel, node: Node) -> tuple[Section, ...]:
                 Field(("for_each",), "Once per item of", "select", options=_items(node), hint=""),
                 Field(("mode",), "Mode", "select", options=_MODES, half=True),
                 Field(("order",), "Order", "integer", default=0, low=0, high=1_000_000, half=True),
-                Field(("priority",), "Priority", "integer", default=5, low=1, high=10, hint="10 goes first.", half=True),
+                Field(
+                    ("priority",), "Priority", "integer", default=5, low=1, high=10, hint="10 goes first.", half=True
+                ),
                 Field(("estimated_s",), "Estimated, s", "number", low=0, half=True),
             ),
         ),
@@ -72,7 +74,9 @@ def policy_form(model: FunctionModel, node: Node) -> tuple[Section, ...]:
             (
                 Field(("retry", "max_attempts"), "Attempts", "integer", default=1, low=1, high=10, half=True),
                 Field(("timeout_s",), "Timeout, s", "number", low=0, high=31_536_000, exclusive_low=True, half=True),
-                Field(("retry", "backoff"), "Wait between", "select", default="exponential", options=_BACKOFFS, half=True),
+                Field(
+                    ("retry", "backoff"), "Wait between", "select", default="exponential", options=_BACKOFFS, half=True
+                ),
                 Field(("retry", "base_delay_s"), "First wait, s", "number", default=1.0, low=0, high=86_400, half=True),
             ),
         ),
@@ -226,7 +230,13 @@ def _nested_form(node: NestedModel) -> Section:
         (
             Field(("version",), "Version", "text", placeholder="the draft as it is now", half=True),
             Field(("max_depth",), "Deepest level", "integer", default=10, low=1, high=100, half=True),
-            Field(("context_mapping",), "What goes in", "json", default={}, hint="Input → expression, if other than by name."),
+            Field(
+                ("context_mapping",),
+                "What goes in",
+                "json",
+                default={},
+                hint="Input → expression, if other than by name.",
+            ),
             Field(("output_extraction",), "What comes out", "json", default={}, hint="Port → expression over outputs."),
             Field(("error_propagation",), "A failure inside fails this step", "switch", default=True),
         ),
@@ -251,7 +261,9 @@ def _stage_form(node: Stage) -> tuple[Section, ...]:
 
 
 def _failure_fields(model: FunctionModel, node: ActionFields) -> tuple[Field, ...]:
-    others = [(f"Run {other.name}", {"use": "action", "action": other.id}) for other in model.actions() if other.id != node.id]
+    others = [
+        (f"Run {other.name}", {"use": "action", "action": other.id}) for other in model.actions() if other.id != node.id
+    ]
     constant = node.fallback.constant if node.fallback is not None and node.fallback.use == "constant" else None
     choice = options(
         ("As the stage says", None),
@@ -270,11 +282,17 @@ def _items(node: ActionFields) -> tuple[tuple[str, str], ...]:
     return options(("– (once for all)", None), *((port.name, port.name) for port in node.inputs))
 
 
-_MODES = options(("As the stage", None), ("sequential", "sequential"), ("parallel", "parallel"), ("conditional", "conditional"))
+_MODES = options(
+    ("As the stage", None), ("sequential", "sequential"), ("parallel", "parallel"), ("conditional", "conditional")
+)
 _STAGE_MODES = options(("parallel", "parallel"), ("sequential", "sequential"), ("conditional", "conditional"))
 _MATCHES = options(("the first that holds", "first"), ("every one that holds", "every"))
-_STAGES = options(("process", "process"), ("gateway", "gateway"), ("milestone", "milestone"), ("checkpoint", "checkpoint"))
-_RULES = options(("fail the run", "fail"), ("skip and go on", "skip"), ("compensate", "compensate"), ("wait for a person", "wait"))
+_STAGES = options(
+    ("process", "process"), ("gateway", "gateway"), ("milestone", "milestone"), ("checkpoint", "checkpoint")
+)
+_RULES = options(
+    ("fail the run", "fail"), ("skip and go on", "skip"), ("compensate", "compensate"), ("wait for a person", "wait")
+)
 _BACKOFFS = options(("exponential", "exponential"), ("linear", "linear"), ("none", "immediate"))
 _STAGE_POLICY = Section(
     "",

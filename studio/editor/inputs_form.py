@@ -24,7 +24,8 @@ def contract_fields(model: FunctionModel) -> tuple[tuple[str, Field], ...]:
         return ()
     must = required if isinstance(required, list) else []
     return tuple(
-        (name, schema_field(name, _titled(name, part), path=(name,), needed=name in must)) for name, part in properties.items()
+        (name, schema_field(name, _titled(name, part), path=(name,), needed=name in must))
+        for name, part in properties.items()
     )
 
 

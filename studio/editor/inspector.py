@@ -100,7 +100,12 @@ class Inspector:
             return (self._keys, self._state.read_only)
         wired = ()
         if self._tab == "ports" and not isinstance(node, Boundary):
-            wired = (self._state.model.wires_into(node.id), self._state.model.wires_out_of(node.id), node.inputs, node.outputs)
+            wired = (
+                self._state.model.wires_into(node.id),
+                self._state.model.wires_out_of(node.id),
+                node.inputs,
+                node.outputs,
+            )
         return (node.id, self._tab, self._sections(node), wired, self._state.read_only)
 
     def _sections(self, node: Node) -> tuple[Section, ...]:
@@ -163,7 +168,9 @@ class Inspector:
                 self._contracts.append(contract)
                 parts.append(contract.view)
             else:
-                parts.append(html(self._ports_html(node, ports, side), stylesheets=[_HEAD_CSS], sizing_mode="stretch_width"))
+                parts.append(
+                    html(self._ports_html(node, ports, side), stylesheets=[_HEAD_CSS], sizing_mode="stretch_width")
+                )
         return parts
 
     def _free_sides(self, node: Node) -> tuple[str, ...]:
@@ -204,16 +211,24 @@ class Inspector:
 
     def _many(self) -> list[Any]:
         text = "Move, copy, duplicate or remove them on the canvas. Select one to see and change it."
-        return [html(Markup('<p class="none">{}</p>').format(text), stylesheets=[_HEAD_CSS], sizing_mode="stretch_width")]
+        return [
+            html(Markup('<p class="none">{}</p>').format(text), stylesheets=[_HEAD_CSS], sizing_mode="stretch_width")
+        ]
 
     def _title(self, node: Node | None) -> None:
         if node is not None:
-            mark, kind, name = canvas.icon_of(node, self._state.scene.names), canvas.card_of(node, self._state.scene.names)["kind"], node.name
+            mark, kind, name = (
+                canvas.icon_of(node, self._state.scene.names),
+                canvas.card_of(node, self._state.scene.names)["kind"],
+                node.name,
+            )
         else:
             mark, kind = "workflow", "nested"
             name = f"{len(self._keys)} nodes" if self._keys else "Model"
         drawn = icon(mark if mark in icon_names() else "square-function", 13)
-        text = Markup('<div class="who"><span class="chip" style="--kind:var(--{})">{}</span><b title="{}">{}</b></div>')
+        text = Markup(
+            '<div class="who"><span class="chip" style="--kind:var(--{})">{}</span><b title="{}">{}</b></div>'
+        )
         shown = str(text.format(kind, drawn, name, name))
         if shown != self._head.object:
             self._head.object = shown
@@ -277,9 +292,13 @@ _FRAME = {"background": "var(--surface)", "border-left": "1px solid var(--line)"
 
 
 def _section(title: str) -> Any:
-    return html(Markup('<div class="section">{}</div>').format(title), stylesheets=[FORM_CSS], sizing_mode="stretch_width")
+    return html(
+        Markup('<div class="section">{}</div>').format(title), stylesheets=[FORM_CSS], sizing_mode="stretch_width"
+    )
 
 
 def _counts(model: Any) -> str:
     actions = sum(1 for _ in model.actions())
-    return f"{actions} step{'' if actions == 1 else 's'}, {len(model.wires)} wire{'' if len(model.wires) == 1 else 's'}."
+    return (
+        f"{actions} step{'' if actions == 1 else 's'}, {len(model.wires)} wire{'' if len(model.wires) == 1 else 's'}."
+    )

@@ -12,7 +12,18 @@ from engine.ports import ModelRow, TetherSpec
 from engine.tethers import library
 from engine.tethers.describe import describe
 from studio.editor.canvas import ports_view
-from studio.editor.templates import AGENT, GATEWAY, INPUT, KNOWLEDGE, NESTED, OUTPUT, STAGE, TETHER, fields_of, tether_fields
+from studio.editor.templates import (
+    AGENT,
+    GATEWAY,
+    INPUT,
+    KNOWLEDGE,
+    NESTED,
+    OUTPUT,
+    STAGE,
+    TETHER,
+    fields_of,
+    tether_fields,
+)
 
 Entry = dict[str, Any]
 ACTION_BINDINGS = ("code", "sql", "http", "mcp", "spindle")

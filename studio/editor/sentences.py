@@ -6,7 +6,7 @@ import re
 
 from engine.errors import EditRefused, ExpressionError, TreadleError, WireRefused
 
-_WHERE = re.compile(r"^'[^']*', (?:\w+\.)*")
+_WHERE = re.compile(r"^'[^']*', (?:[\w.]+: )?")
 
 
 def sentence(error: TreadleError) -> str:

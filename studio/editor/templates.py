@@ -118,7 +118,9 @@ def _free_ports(spec: TetherSpec) -> list[Json]:
     """Return the first input of a function that takes any: a table for a query, else anything."""
     if not has_free_ports(spec):
         return []
-    return [{"name": "rows", "schema": dict(TABLE)}] if spec.binding == "sql" else [{"name": "value", "required": False}]
+    return (
+        [{"name": "rows", "schema": dict(TABLE)}] if spec.binding == "sql" else [{"name": "value", "required": False}]
+    )
 
 
 def nested_fields(child: FunctionModel) -> JsonObject:

@@ -131,7 +131,9 @@ def status_badge(state: EditorState) -> Badge:
         return Badge(f"Published {model.version} · revision {state.base_revision}", "idle", "badge-check")
     text = f"Draft · revision {state.base_revision}"
     if unsaved:
-        return Badge(f"{text} · unsaved", "warn", "circle-dot", title=f"{unsaved} unsaved {'step' if unsaved == 1 else 'steps'}")
+        return Badge(
+            f"{text} · unsaved", "warn", "circle-dot", title=f"{unsaved} unsaved {'step' if unsaved == 1 else 'steps'}"
+        )
     return Badge(text)
 
 
@@ -166,7 +168,9 @@ def _choice(ctx: PageContext) -> Page:
     new = button("New model", "plus", "primary")
     new.on_click(lambda _: desk.go(f"/editor?model={_created(ctx.engine).id}"))
     if not rows:
-        main: Any = empty_state("No models yet", "A model is a workflow you draw and run. Start with an empty one.", [new], "workflow")
+        main: Any = empty_state(
+            "No models yet", "A model is a workflow you draw and run. Start with an empty one.", [new], "workflow"
+        )
         return Page("Models", main, bar)
     listing = Listing(
         columns=[

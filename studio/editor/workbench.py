@@ -61,10 +61,20 @@ class Workbench:
         self.inspector.tools.objects = [self._fold]
         self._strip = button("Show the inspector", "panel-right", "ghost", icon_only=True, margin=(6, 6))
         self._strip.on_click(lambda _: self._fold_inspector())
-        self._side = pn.Column(self._strip, margin=0, width=_FOLDED_WIDTH, sizing_mode="stretch_height", visible=False, styles=_STRIP)
-        middle = pn.Column(self.canvas, *([self.dock.view] if dock else []), margin=0, sizing_mode="stretch_both", styles=_MIDDLE)
+        self._side = pn.Column(
+            self._strip, margin=0, width=_FOLDED_WIDTH, sizing_mode="stretch_height", visible=False, styles=_STRIP
+        )
+        middle = pn.Column(
+            self.canvas, *([self.dock.view] if dock else []), margin=0, sizing_mode="stretch_both", styles=_MIDDLE
+        )
         self.view = pn.Row(
-            middle, self.inspector.view, self._side, self.questions.dialog, margin=0, sizing_mode="stretch_both", styles=_WHOLE
+            middle,
+            self.inspector.view,
+            self._side,
+            self.questions.dialog,
+            margin=0,
+            sizing_mode="stretch_both",
+            styles=_WHOLE,
         )
         self._stops = [
             state.on_change(self._changed),

@@ -55,8 +55,8 @@ def bokeh_theme(*, dark: bool) -> Theme:
                     "text_color": tokens["ink"],
                 },
                 "Label": {"text_font": _FONT, "text_font_size": "11px", "text_color": tokens["ink-2"]},
-                "LabelSet": {"text_font": _FONT, "text_font_size": "11px", "text_color": tokens["ink-2"]},
-                "Text": {"text_font": _FONT, "text_font_size": "11px", "text_color": tokens["ink-2"]},
+                "LabelSet": {"text_font": {"value": _FONT}, "text_font_size": "11px", "text_color": tokens["ink-2"]},
+                "Text": {"text_font": {"value": _FONT}, "text_font_size": "11px", "text_color": tokens["ink-2"]},
                 "Toolbar": {"logo": None, "autohide": True},
             }
         }

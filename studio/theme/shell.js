@@ -68,9 +68,12 @@
     const follow = (name, act) => {
       model.properties[name].change.connect(() => act(model[name]));
     };
-    // crumbs and badges are escaped on the server, where the data is
-    follow("crumbs", (html) => { document.getElementById("crumbs").innerHTML = html; });
-    follow("badges", (html) => { document.getElementById("badges").innerHTML = html; });
+    // crumbs and badges are escaped on the server, where the data is; they may have changed before we were here
+    for (const name of ["crumbs", "badges"]) {
+      const show = (html) => { document.getElementById(name).innerHTML = html; };
+      follow(name, show);
+      show(model[name]);
+    }
     follow("title", (text) => { document.title = `${text} · Treadle`; });
     const tell = (message) => {
       const { text, tone } = message instanceof Map ? Object.fromEntries(message) : message;

@@ -38,7 +38,10 @@ def explode(number: float) -> float:
 
 def model_edits() -> list[Any]:
     """A number in, doubled, out."""
-    ports = {"inputs": (Port(name="number", schema={"type": "number"}),), "outputs": (Port(name="result", schema={"type": "number"}),)}
+    ports = {
+        "inputs": (Port(name="number", schema={"type": "number"}),),
+        "outputs": (Port(name="result", schema={"type": "number"}),),
+    }
     nodes = [
         Boundary(id="in", name="Number", boundary="input", input_contract=NUMBER, position=Position(x=0, y=60)),
         Stage(id="work", name="Work", visual={"width": 480, "height": 170}, position=Position(x=240, y=0)),
@@ -61,7 +64,9 @@ def model_edits() -> list[Any]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium through Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+    )
     if not Path(CHROMIUM).exists():
         reason = "Chromium is not installed: apt-get install chromium"
         if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
@@ -98,7 +103,9 @@ class Place:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     with (
-        engine.open("memory:", tethers=[engine.tether("own.double")(double), engine.tether("own.explode")(explode)]) as store,
+        engine.open(
+            "memory:", tethers=[engine.tether("own.double")(double), engine.tether("own.explode")(explode)]
+        ) as store,
         serving(build(store, StudioSettings(access_log=False))) as server,
     ):
         yield Place(store, server.url)

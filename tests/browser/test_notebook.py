@@ -23,8 +23,7 @@ NOTEBOOKS = ROOT / "notebooks"
 PANEL_STYLES = "https://cdn.holoviz.org/panel/"
 CELLS = (
     'from studio.notebook import edit, start\nstart()\nprint("READY", 1)',
-    "import engine\n"
-    'eng = engine.open("memory:")\nview = edit(eng.models.create("By mouse"), engine=eng)\nview',
+    'import engine\neng = engine.open("memory:")\nview = edit(eng.models.create("By mouse"), engine=eng)\nview',
     'print("NODES", len(view.model.nodes), [node.name for node in view.model.nodes.values()])',
 )
 pytestmark = pytest.mark.timeout(180)
@@ -51,7 +50,14 @@ def notebook(cells: tuple[str, ...]) -> dict[str, Any]:
         "nbformat_minor": 5,
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
         "cells": [
-            {"id": f"c{at}", "cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+            {
+                "id": f"c{at}",
+                "cell_type": "code",
+                "source": source,
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+            }
             for at, source in enumerate(cells)
         ],
     }
@@ -101,7 +107,9 @@ def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+    )
     require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -168,6 +176,8 @@ def test_the_tour_runs_from_top_to_bottom() -> None:
     tour = nbformat.read(NOTEBOOKS / "first_steps.ipynb", 4)
     runner = client.NotebookClient(tour, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
     runner.execute()
-    shown = "\n".join(str(output.get("data", {}).get("text/plain", "")) for cell in tour.cells for output in cell.get("outputs", ()))
+    shown = "\n".join(
+        str(output.get("data", {}).get("text/plain", "")) for cell in tour.cells for output in cell.get("outputs", ())
+    )
     assert "{'total': [12.0, 24.0, 36.0]}" in shown
     assert "model.created" in shown
