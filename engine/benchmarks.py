@@ -29,7 +29,7 @@ from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
 from engine.expressions import Cel
 from engine.ports import Invoke, Journal, TetherSpec
-from engine.system import SystemClock
+from engine.system import EnvironmentSecrets, SystemClock
 from engine.wiring import open_stores
 
 _REPEATS = 5
@@ -138,7 +138,7 @@ class _Bench:
     def __init__(self, folder: Path) -> None:
         self.functions, self.clock = _Functions(), SystemClock()
         self.catalog, self.journal, self.blobs, _ = open_stores(f"duckdb:///{folder / 'bench.duckdb'}", folder)
-        self.services = Services(Cel(), self.blobs, self.clock, Workers())
+        self.services = Services(Cel(), self.blobs, self.clock, Workers(), EnvironmentSecrets())
         self.folder = folder
 
     def close(self) -> None:
@@ -311,7 +311,7 @@ def hello() -> None:
     functions, clock = _Functions(), SystemClock()
     plan = compile_plan(chain(1), functions, _NoModels())
     run = Run(id="hello", model="bench", model_name="Hello", content_hash="", created_at=clock.now())
-    services: Any = Services(Cel(), _NoModels(), clock, Threads())  # type: ignore[arg-type]
+    services: Any = Services(Cel(), _NoModels(), clock, Threads(), EnvironmentSecrets())  # type: ignore[arg-type]
     LocalRun(run, plan, {}, services, Scribe("hello", clock, services.blobs, None)).go()
 
 

@@ -263,6 +263,14 @@ class Clock(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Values that models name and never hold."""
+
+    def secret(self, name: str) -> str | None:
+        """Return a secret's value, or None."""
+        ...
+
+
 class TetherSpec(Frozen):
     """A function that can be a node: what the palette shows and what the node starts with."""
 

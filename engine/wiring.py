@@ -19,7 +19,7 @@ from engine.models import Models
 from engine.ports import Blobs, Catalog, Journal
 from engine.runs import Runs
 from engine.settings import Settings
-from engine.system import SystemClock
+from engine.system import EnvironmentSecrets, SystemClock
 from engine.tethers import Registry
 
 MEMORY = "memory:"
@@ -50,7 +50,9 @@ def open_engine(
     catalog, journal, blobs, checkpoints = open_stores(url, chosen.home)
     clock, workers, expressions = SystemClock(), Workers(), Cel()
     models = Models(catalog, clock, registry, expressions, actor=actor)
-    services = Services(expressions=expressions, blobs=blobs, clock=clock, workers=workers)
+    services = Services(
+        expressions=expressions, blobs=blobs, clock=clock, workers=workers, secrets=EnvironmentSecrets()
+    )
     runs = Runs(catalog, journal, services, models, registry, actor=actor, capacity=chosen.workers)
     return Engine(
         url=url,

@@ -139,7 +139,7 @@ class _Cell:
 class PageTokens(JSComponent):
     """Puts the theme's tokens on the notebook's page once, dark when the notebook is."""
 
-    _esm: ClassVar[str] = """
+    _esm: ClassVar[str | Path] = """
     export function render({ el }) {
       el.hidden = true;
       if (document.getElementById("treadle-tokens")) return;

@@ -22,7 +22,7 @@ from engine.execution.workers import Workers
 from engine.expressions import Cel
 from engine.ports import Invoke, Journal, StepContext, TetherSpec
 from engine.storage.memory import MemoryBlobs
-from engine.system import SystemClock
+from engine.system import EnvironmentSecrets, SystemClock
 
 Wiring = Iterable[tuple[str, str, str, str]]
 
@@ -45,6 +45,7 @@ class Functions:
         self._put("awaited", _awaited, "async", effect=False)
         self._put("fails_to_await", _fails_to_await, "async", effect=False)
         self._put("talk", _talk, "thread", effect=False)
+        self._put("web", lambda inputs, settings, _: {"result": {**inputs, **settings}}, "thread", effect=True)
         self._put("nothing", lambda _i, _s, _c: {}, "inline", effect=False)
 
     def add(self, reference: str, call: Callable[[Any, Any], Any], *, runs: str = "thread", effect: bool = False) -> None:
@@ -200,7 +201,7 @@ class Bench:
         self.functions = functions or Functions()
         self.models = models or Nested()
         self.clock, self.blobs, self.workers = SystemClock(), MemoryBlobs(), Workers()
-        self.services = Services(Cel(), self.blobs, self.clock, self.workers)
+        self.services = Services(Cel(), self.blobs, self.clock, self.workers, EnvironmentSecrets())
 
     def plan(self, found: FunctionModel) -> Plan:
         return compile_plan(found, self.functions, self.models)

@@ -6,7 +6,7 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.domain.nodes import Knowledge, NestedModel
+from engine.domain.nodes import Knowledge, NestedModel, Tether
 from engine.errors import StepCancelled, StepTimedOut, TetherFailed, TreadleError
 from engine.execution import invocation
 from engine.execution.core import Core
@@ -116,6 +116,8 @@ class Attempts:
             if isinstance(node, NestedModel):
                 self._enter(job, node, {**inputs, **settings})
                 return
+            if isinstance(node, Tether) and node.binding == "http":
+                invocation.with_connection(node, inputs, settings, self._services.secrets)
             if isinstance(node, Knowledge):
                 self.succeed(job, invocation.content_of(node))
                 return

@@ -12,7 +12,7 @@ from engine.domain.values import Expression
 from engine.errors import InputRefused, NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
 from engine.execution.plan import Work
 from engine.execution.values import Encoded, encode
-from engine.ports import Expressions
+from engine.ports import Expressions, Secrets
 
 _LOG_LIMIT_CHARS = 65_536
 
@@ -75,6 +75,24 @@ def with_parameters(
                 merged[name] = expressions.evaluate(text, scope)
     settings = {name: value for name, value in merged.items() if name in work.settings and name not in inputs}
     return {name: value for name, value in merged.items() if name not in settings}, settings
+
+
+def with_connection(node: Tether, inputs: dict[str, Any], settings: dict[str, Any], secrets: Secrets) -> None:
+    """Add what the node says of its endpoint to a call: address, headers, and the secret as a bearer token.
+
+    Raises `TetherFailed` when the secret is not there.
+    """
+    if node.endpoint is not None:
+        inputs.setdefault("url", node.endpoint)
+    headers = dict(node.headers)
+    if node.authentication is not None:
+        value = secrets.secret(node.authentication)
+        if value is None:
+            reason = f"there is no secret {node.authentication!r}; set it in the environment (docs/commands.md)"
+            raise TetherFailed(kind="Secret missing", reason=reason, permanent=True)
+        headers["Authorization"] = f"Bearer {value}"
+    if headers:
+        settings["headers"] = {**headers, **(settings.get("headers") or {})}
 
 
 def outputs_of(

@@ -23,7 +23,7 @@ from engine.execution.plan import ACTION, SINK, SOURCE, Plan
 from engine.execution.records import Recovered
 from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
-from engine.ports import Blobs, Clock, Expressions
+from engine.ports import Blobs, Clock, Expressions, Secrets
 
 _EVENT_INTERVAL_S = 1 / 15
 _CANCEL_GRACE_S = 5.0
@@ -38,6 +38,7 @@ class Services:
     blobs: Blobs
     clock: Clock
     workers: Workers
+    secrets: Secrets
 
 
 class LocalRun:

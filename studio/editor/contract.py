@@ -1,4 +1,4 @@
-"""Contracts and ports as lists of fields: what a boundary takes or gives, and the ports of a step one writes oneself."""
+"""Contracts and ports as lists of fields: what a boundary takes or gives, the ports of a step one writes oneself."""
 
 from __future__ import annotations
 

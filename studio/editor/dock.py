@@ -30,7 +30,8 @@ _TONES = {
 _ICONS = {"ok": "check", "bad": "x", "run": "loader-circle", "warn": "triangle-alert"}
 _TABS = ("steps", "data", "problems", "logs", "runs")
 _LOG_CSS = """
-pre{margin:0;padding:10px 14px;border:0;background:none;font:var(--t2)/1.6 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}
+pre{margin:0;padding:10px 14px;border:0;background:none;font:var(--t2)/1.6 var(--mono);white-space:pre-wrap;
+  overflow-wrap:anywhere}
 p{margin:0;padding:22px 16px;color:var(--ink-3);text-align:center;font-size:var(--t2)}
 p.failed{padding:10px 14px;text-align:left;color:var(--bad);background:var(--bad-soft)}
 """

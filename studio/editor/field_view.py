@@ -23,11 +23,13 @@ Judge = Callable[[Field, str], str | None]
 _LONGEST_AREA_ROWS = 18
 _ROW_CHARS = 36
 FORM_CSS = """
-.field-label{display:flex;align-items:center;gap:4px;font-size:var(--t1);font-weight:600;color:var(--ink-2);line-height:1.4}
+.field-label{display:flex;align-items:center;gap:4px;font-size:var(--t1);font-weight:600;color:var(--ink-2);
+  line-height:1.4}
 .field-note{font-size:var(--t1);line-height:1.4;color:var(--ink-3);overflow-wrap:anywhere}
 .field-note.bad{color:var(--bad)}
 .field-note.warn{color:var(--warn)}
-.section{margin:6px 0 0;padding:10px 0 0;border-top:1px solid var(--line);font-size:var(--t1);font-weight:600;color:var(--ink-3)}
+.section{margin:6px 0 0;padding:10px 0 0;border-top:1px solid var(--line);font-size:var(--t1);font-weight:600;
+  color:var(--ink-3)}
 """
 _FX_CSS = """
 .bk-btn{min-height:20px!important;height:20px!important;padding:0 6px!important;font:600 var(--t1)/1 var(--mono)!important}

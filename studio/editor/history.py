@@ -45,7 +45,7 @@ class Batch:
     def of_json(cls, plain: Any) -> Batch:
         """Read a kept batch; raise ValueError for anything else."""
         if not isinstance(plain, dict) or not isinstance(plain.get("name"), str):
-            raise ValueError("not a batch")
+            raise ValueError("not a batch")  # noqa: TRY004 - whatever it is, the draft is unreadable
         edits, back = (
             tuple(EDIT.validate_python(edit) for edit in plain.get(name) or ()) for name in ("edits", "inverse")
         )

@@ -32,9 +32,11 @@ _DESCRIPTION = Field(("description",), "Description", "area", default="", placeh
 _HEAD_CSS = """
 .who{display:flex;align-items:center;gap:8px;height:36px;min-width:0}
 .who b{font-weight:600;font-size:var(--t3);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.chip{display:grid;place-items:center;flex:none;width:22px;height:22px;border-radius:6px;color:var(--kind);background:color-mix(in srgb,var(--kind) 15%,transparent)}
+.chip{display:grid;place-items:center;flex:none;width:22px;height:22px;border-radius:6px;
+  color:var(--kind);background:color-mix(in srgb,var(--kind) 15%,transparent)}
 .ports{display:grid;gap:6px;margin:0;padding:0;list-style:none;font-size:var(--t2)}
-.ports li{display:grid;grid-template-columns:1fr auto;gap:2px 8px;padding:7px 9px;border:1px solid var(--line);border-radius:6px}
+.ports li{display:grid;grid-template-columns:1fr auto;gap:2px 8px;padding:7px 9px;
+  border:1px solid var(--line);border-radius:6px}
 .ports small{grid-column:1/-1;font-size:var(--t1);color:var(--ink-3)}
 .none{margin:0;font-size:var(--t2);line-height:1.5;color:var(--ink-3)}
 """

@@ -48,7 +48,10 @@ class Trial:
         return self.run is not None and self.run.status in ("running", "pending")
 
     def watch(self, on_status: OnStatus, on_phase: OnPhase) -> Callable[[], None]:
-        """Call `on_status(changed, anew)` with statuses (`anew`: forget all others) and `on_phase()` when a run begins or ends."""
+        """Call `on_status(changed, anew)` with statuses, and `on_phase()` when a run begins or ends.
+
+        `anew`: all other statuses are to be forgotten.
+        """
         self._on_status.append(on_status)
         self._on_phase.append(on_phase)
 

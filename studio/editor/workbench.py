@@ -169,32 +169,31 @@ class Workbench:
 
     def _hear(self, intent: Intent) -> None:
         asked: Any = intent
+        own = self._own_intents().get(asked["type"])
         try:
-            match asked["type"]:
-                case "select":
-                    self._selected(asked["nodes"])
-                case "copy":
-                    self.canvas.give_clipboard(copy_text(self.state.model, asked["ids"]))
-                case "undo":
-                    self.state.undo()
-                case "redo":
-                    self.state.redo()
-                case "save":
-                    self.save()
-                case "run":
-                    self.ask_run()
-                case "run_to":
-                    self.run_to(asked["id"])
-                case "open":
-                    self._open(asked["id"])
-                case _:
-                    step = self.state.wish(intent)
-                    if step is not None and step.select:
-                        self.canvas.select(list(step.select))
-                        self._selected(step.select)
+            if own is not None:
+                own(asked)
+                return
+            step = self.state.wish(intent)
+            if step is not None and step.select:
+                self.canvas.select(list(step.select))
+                self._selected(step.select)
         except (EditError, FileError) as error:
             self.canvas.refuse(sentence(error))
             self._put_back(asked)
+
+    def _own_intents(self) -> dict[str, Callable[[Any], object]]:
+        """Return what is done here for intents that are no edits of the model."""
+        return {
+            "select": lambda asked: self._selected(asked["nodes"]),
+            "copy": lambda asked: self.canvas.give_clipboard(copy_text(self.state.model, asked["ids"])),
+            "undo": lambda _: self.state.undo(),
+            "redo": lambda _: self.state.redo(),
+            "save": lambda _: self.save(),
+            "run": lambda _: self.ask_run(),
+            "run_to": lambda asked: self.run_to(asked["id"]),
+            "open": lambda asked: self._open(asked["id"]),
+        }
 
     def _put_back(self, asked: Any) -> None:
         """Show nodes where they are, after the browser had moved them in vain."""

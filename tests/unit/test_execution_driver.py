@@ -7,7 +7,7 @@ import time
 
 import pytest
 from engine.domain.model import Dependency
-from engine.domain.nodes import AgentTask, Knowledge, Rule
+from engine.domain.nodes import AgentTask, Boundary, Knowledge, Rule
 from engine.domain.values import Fallback, Port, RetryPolicy
 from engine.errors import ModelInvalid, ProviderMissing, TetherUnknown
 from engine.storage.memory import MemoryJournal
@@ -634,3 +634,34 @@ def test_a_wide_fan_and_a_long_chain() -> None:
     links = [(f"n{number}", "result", f"n{number + 1}", "a") for number in range(count - 1)]
     long = model(entrance("a"), stage(), *fan, leave("r"), wires=[("in", "a", "n0", "a"), *links, (f"n{count - 1}", "result", "out", "r")])
     assert Bench().go(long, {"a": 0}).outcome.outputs == {"r": count}
+
+
+def test_endpoints_headers_and_secrets_reach_the_call(monkeypatch) -> None:
+    monkeypatch.setenv("TREADLE_SECRET_SHOP_KEY", "s3cret")
+    fields = {
+        "binding": "http",
+        "inputs": (Port(name="url"),),
+        "endpoint": "https://shop.example/orders",
+        "headers": {"X-Team": "a"},
+    }
+    found = model(
+        stage(), step("x", "web", authentication="shop-key", **fields), leave("r"), wires=[("x", "result", "out", "r")]
+    )
+    assert Bench().go(found).outcome.outputs["r"] == {
+        "url": "https://shop.example/orders",
+        "headers": {"X-Team": "a", "Authorization": "Bearer s3cret"},
+    }
+    missing = model(stage(), step("x", "web", authentication="nobody", **fields))
+    assert "there is no secret 'nobody'" in (Bench().go(missing).outcome.error or "")
+
+
+def test_a_boundary_can_take_and_give() -> None:
+    both = Boundary(
+        id="both",
+        name="Both",
+        boundary="input-output",
+        input_contract={"type": "object", "properties": {"a": {}}, "required": ["a"]},
+        output_contract={"type": "object", "properties": {"r": {}}},
+    )
+    found = model(both, stage(), step("x", "add"), wires=[("both", "a", "x", "a"), ("x", "result", "both", "r")])
+    assert Bench().go(found, {"a": 1}).outcome.outputs == {"r": 2}
