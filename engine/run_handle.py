@@ -25,6 +25,7 @@ class Course:
         self.failure: BaseException | None = None
 
     def end(self, run: Run, outputs: dict[str, Any], failure: BaseException | None = None) -> None:
+        """Note how the run ended and let those who wait go on."""
         self.run, self.outputs, self.failure = run, outputs, failure
         self.over.set()
 

@@ -105,7 +105,7 @@ class Access:
             await error_response(scope, status)(scope, receive, send)
 
     def _write(self, scope: Scope, answer: dict[str, Any], took_s: float) -> None:
-        if not self._enabled or (scope["path"].startswith(_QUIET_PREFIXES) and (answer["status"] or 0) < 400):  # noqa: PLR2004
+        if not self._enabled or (scope["path"].startswith(_QUIET_PREFIXES) and (answer["status"] or 0) < 400):
             return
         # The path only: a query may carry the token.
         self._log.info(

@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse
 
 from engine.errors import TreadleError
 from studio.access import Access
-from studio.static import serve_asset
 from studio.documents import Documents, TokenCheck, note_failure
 from studio.error_pages import THEME_COOKIE, error_response, refusal_response
 from studio.logs import logger
@@ -24,6 +23,7 @@ from studio.serving import NotLocal, PortInUse, Server, serve, serving
 from studio.session import Session, report
 from studio.settings import StudioSettings
 from studio.shell import Appearance, Page, PageContext, PageRoute, frame
+from studio.static import serve_asset
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -172,5 +172,5 @@ async def _health(_request: Request) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else None
-    own_words = status != 404 and request.url.path.startswith("/api")  # noqa: PLR2004
+    own_words = status != 404 and request.url.path.startswith("/api")
     return error_response(request.scope, status, sentence=str(detail) if own_words else None)

@@ -78,9 +78,7 @@ class Documents(BokehFastAPI):
             check_unused_sessions_milliseconds=max(1, int(check_s * 1000)),
             unused_session_lifetime_milliseconds=int(settings.abandoned_session_s * 1000),
         )
-        app.add_api_route(
-            "/components/{path:path}", _component_resource, methods=["GET"], include_in_schema=False
-        )
+        app.add_api_route("/components/{path:path}", _component_resource, methods=["GET"], include_in_schema=False)
 
     @property
     def session_count(self) -> int:
@@ -168,7 +166,7 @@ class TokenCheck:
         await self._app(scope, receive, send)
 
     def _holds(self, subprotocols: list[str]) -> bool:
-        if len(subprotocols) != 2 or subprotocols[0] != "bokeh":  # noqa: PLR2004
+        if len(subprotocols) != 2 or subprotocols[0] != "bokeh":
             return False
         token = subprotocols[1]
         try:

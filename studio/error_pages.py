@@ -33,7 +33,8 @@ _PAGE = Markup("""<!doctype html>
 <script nonce="{nonce}">if(!document.documentElement.dataset.theme&&matchMedia("(prefers-color-scheme:dark)").matches)
 document.documentElement.dataset.theme="dark"</script><style>{css}</style></head>
 <body class="notice-page"><main class="notice"><span class="notice-mark">{mark}</span><h1>{title}</h1>
-<p>{sentence}</p>{home}<p class="caption">{status} · request <span class="mono">{request}</span></p></main></body></html>
+<p>{sentence}</p>{home}<p class="caption">{status} · request <span class="mono">{request}</span></p></main>
+</body></html>
 """)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 from panel.custom import JSComponent
@@ -139,7 +139,7 @@ class _Cell:
 class PageTokens(JSComponent):
     """Puts the theme's tokens on the notebook's page once, dark when the notebook is."""
 
-    _esm: ClassVar[str | Path] = """
+    _esm = """
     export function render({ el }) {
       el.hidden = true;
       if (document.getElementById("treadle-tokens")) return;

@@ -139,7 +139,7 @@ def _bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(port=port) from error
         raise PortRefused(host=host, port=port, reason=error.strerror) from error
-    listener.setblocking(False)
+    listener.settimeout(0)
     return listener
 
 

@@ -48,7 +48,9 @@ class Functions:
         self._put("web", lambda inputs, settings, _: {"result": {**inputs, **settings}}, "thread", effect=True)
         self._put("nothing", lambda _i, _s, _c: {}, "inline", effect=False)
 
-    def add(self, reference: str, call: Callable[[Any, Any], Any], *, runs: str = "thread", effect: bool = False) -> None:
+    def add(
+        self, reference: str, call: Callable[[Any, Any], Any], *, runs: str = "thread", effect: bool = False
+    ) -> None:
         self._put(reference, lambda inputs, settings, _: {"result": call(inputs, settings)}, runs, effect=effect)
 
     def _put(self, reference: str, invoke: Invoke, runs: str, *, effect: bool) -> None:
@@ -176,7 +178,9 @@ def model(*nodes: Any, wires: Wiring = (), depends: Iterable[Any] = (), name: st
             for number, (a, b, c, d) in enumerate(wires)
         },
         dependencies={
-            f"d{number}": edge if isinstance(edge, Dependency) else Dependency(id=f"d{number}", source=edge[0], target=edge[1])
+            f"d{number}": edge
+            if isinstance(edge, Dependency)
+            else Dependency(id=f"d{number}", source=edge[0], target=edge[1])
             for number, edge in enumerate(depends)
         },
     )

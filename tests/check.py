@@ -38,7 +38,7 @@ def main(names: list[str]) -> int:
         if done.returncode != 0:
             failed.append(name)
             print(done.stdout[-8_000:], done.stderr[-4_000:], sep="\n", flush=True)
-    print(f"{len(CHECKS if not names else names) - len(failed)} checks passed, {len(failed)} failed")
+    print(f"{len(names or CHECKS) - len(failed)} checks passed, {len(failed)} failed")
     return 1 if failed else 0
 
 

@@ -105,7 +105,8 @@ class Plan:
 def compile_plan(model: FunctionModel, tethers: Tethers, nested: ModelSource, *, levels: int = _MOST_LEVELS) -> Plan:
     """Compile a valid model with at most `levels` of nested ones below it.
 
-    Raise `TetherUnknown`, `ProviderMissing` or `ModelInvalid` for what can't run."""
+    Raise `TetherUnknown`, `ProviderMissing` or `ModelInvalid` for what can't run.
+    """
     return _Compiler(model, tethers, nested, levels).plan()
 
 

@@ -34,7 +34,7 @@ def invoke_for(described: Described, folders: Folders) -> Invoke:
     return invoke
 
 
-def _place(
+def _place(  # noqa: PLR0917 - one parameter of a call, with everything it may come from
     parameter: Parameter,
     given: Mapping[str, Any],
     context: StepContext,

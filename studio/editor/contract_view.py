@@ -84,7 +84,8 @@ class ContractView:
             pn.Row(name, kind, margin=0, sizing_mode="stretch_width", styles=line),
             pn.Row(default, needed, gone, margin=0, sizing_mode="stretch_width", styles=line),
             said,
-            margin=0, sizing_mode="stretch_width", styles={"gap": "6px"}, stylesheets=[_ROW_CSS], css_classes=["contract-field"],
+            margin=0, sizing_mode="stretch_width", styles={"gap": "6px"}, stylesheets=[_ROW_CSS],
+            css_classes=["contract-field"],
         )  # fmt: skip
 
     def _raw_view(self, node: Boundary) -> Any:

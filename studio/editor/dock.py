@@ -39,10 +39,16 @@ Go = Callable[[str], None]
 
 
 class Dock:
-    """Five views of one model's work. `select(node)` and `open_run(run)` are called when a row is chosen."""
+    """Five views of one model's work.
 
-    def __init__(self, state: EditorState, *, select: Go, open_run: Go) -> None:
+    `select(node)` and `open_run(run)` are called when a row is chosen, `folded(…)` when it is folded or unfolded.
+    """
+
+    def __init__(
+        self, state: EditorState, *, select: Go, open_run: Go, folded: Callable[[bool], None] | None = None
+    ) -> None:
         self._state, self._select, self._open_run = state, select, open_run
+        self._tell_folded = folded or (lambda _: None)
         self._node: str | None = None
         self._shown: Any = None
         self._bar = TabBar(items=[], value="problems", label="Below the canvas", sizing_mode="stretch_width", margin=0)
@@ -72,6 +78,7 @@ class Dock:
         """Show only the tabs, or all."""
         if folded != self.folded:
             self.folded = folded
+            self._tell_folded(folded)
             self.view.height = FOLDED_HEIGHT if folded else HEIGHT
             self._body.visible = not folded
             self._fold.param.update(

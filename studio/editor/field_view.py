@@ -32,7 +32,8 @@ FORM_CSS = """
   color:var(--ink-3)}
 """
 _FX_CSS = """
-.bk-btn{min-height:20px!important;height:20px!important;padding:0 6px!important;font:600 var(--t1)/1 var(--mono)!important}
+.bk-btn{min-height:20px!important;height:20px!important;padding:0 6px!important}
+.bk-btn{font:600 var(--t1)/1 var(--mono)!important}
 :host(.on) .bk-btn{background:var(--accent-soft)!important;color:var(--accent)!important}
 """
 

@@ -47,40 +47,28 @@ def policy_form(model: FunctionModel, node: Node) -> tuple[Section, ...]:
         return ()
     if isinstance(node, Stage):
         return (_STAGE_POLICY,)
+    return (_when(node), _TRIES, Section("If it fails", _failure_fields(model, node)))
+
+
+def _when(node: ActionFields) -> Section:
     names = variables(node)
-    return (
-        Section(
-            "When",
-            (
-                Field(
-                    ("condition",),
-                    "Runs when",
-                    "expression",
-                    placeholder="always",
-                    names=names,
-                    hint=f"An expression over {', '.join(names)}.",
-                ),
-                Field(("for_each",), "Once per item of", "select", options=_items(node), hint=""),
-                Field(("mode",), "Mode", "select", options=_MODES, half=True),
-                Field(("order",), "Order", "integer", default=0, low=0, high=1_000_000, half=True),
-                Field(
-                    ("priority",), "Priority", "integer", default=5, low=1, high=10, hint="10 goes first.", half=True
-                ),
-                Field(("estimated_s",), "Estimated, s", "number", low=0, half=True),
+    return Section(
+        "When",
+        (
+            Field(
+                ("condition",),
+                "Runs when",
+                "expression",
+                placeholder="always",
+                names=names,
+                hint=f"An expression over {', '.join(names)}.",
             ),
+            Field(("for_each",), "Once per item of", "select", options=_items(node), hint=""),
+            Field(("mode",), "Mode", "select", options=_MODES, half=True),
+            Field(("order",), "Order", "integer", default=0, low=0, high=1_000_000, half=True),
+            Field(("priority",), "Priority", "integer", default=5, low=1, high=10, hint="10 goes first.", half=True),
+            Field(("estimated_s",), "Estimated, s", "number", low=0, half=True),
         ),
-        Section(
-            "Tries",
-            (
-                Field(("retry", "max_attempts"), "Attempts", "integer", default=1, low=1, high=10, half=True),
-                Field(("timeout_s",), "Timeout, s", "number", low=0, high=31_536_000, exclusive_low=True, half=True),
-                Field(
-                    ("retry", "backoff"), "Wait between", "select", default="exponential", options=_BACKOFFS, half=True
-                ),
-                Field(("retry", "base_delay_s"), "First wait, s", "number", default=1.0, low=0, high=86_400, half=True),
-            ),
-        ),
-        Section("If it fails", _failure_fields(model, node)),
     )
 
 
@@ -294,6 +282,15 @@ _RULES = options(
     ("fail the run", "fail"), ("skip and go on", "skip"), ("compensate", "compensate"), ("wait for a person", "wait")
 )
 _BACKOFFS = options(("exponential", "exponential"), ("linear", "linear"), ("none", "immediate"))
+_TRIES = Section(
+    "Tries",
+    (
+        Field(("retry", "max_attempts"), "Attempts", "integer", default=1, low=1, high=10, half=True),
+        Field(("timeout_s",), "Timeout, s", "number", low=0, high=31_536_000, exclusive_low=True, half=True),
+        Field(("retry", "backoff"), "Wait between", "select", default="exponential", options=_BACKOFFS, half=True),
+        Field(("retry", "base_delay_s"), "First wait, s", "number", default=1.0, low=0, high=86_400, half=True),
+    ),
+)
 _STAGE_POLICY = Section(
     "",
     (

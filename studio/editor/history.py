@@ -156,7 +156,8 @@ class History:
 
     def _note(self, opposite: Batch, step: Batch) -> None:
         """Keep a step that is to be saved, unless it only cancels the one before."""
-        if self.pending and (self.pending[-1] is opposite or self.pending[-1].edits == opposite.edits):
+        last = self.pending[-1] if self.pending else None
+        if last is not None and (last.edits, last.inverse) == (opposite.edits, opposite.inverse):
             self.pending.pop()
         else:
             self.pending.append(step)

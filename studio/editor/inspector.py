@@ -62,10 +62,13 @@ class Inspector:
             margin=0, sizing_mode="stretch_both", scroll=True, css_classes=["inspector-form"],
             styles={"padding": "2px 12px 12px", "gap": "10px", "border-top": "1px solid var(--line)"},
         )  # fmt: skip
-        self._foot = pn.Row(margin=0, sizing_mode="stretch_width", visible=False, styles=_FOOT)
+        go = button("Run to here", "step-forward")
+        go.on_click(lambda _: self._run_to(self._keys[0]) if self._run_to and self._keys else None)
+        self._foot = pn.Row(go, margin=0, sizing_mode="stretch_width", visible=False, styles=_FOOT)
         self.tools = pn.Row(margin=0, width=28)
         head = pn.Row(self._head, self.tools, margin=0, sizing_mode="stretch_width", styles=_HEAD)
-        self.view = pn.Column(head, self._bar, self._body, self._foot, margin=0, width=WIDTH, sizing_mode="stretch_height", styles=_FRAME)  # fmt: skip
+        parts = (head, self._bar, self._body, self._foot)
+        self.view = pn.Column(*parts, margin=0, width=WIDTH, sizing_mode="stretch_height", styles=_FRAME)
         self.show(())
 
     def show(self, keys: Sequence[str]) -> None:
@@ -237,10 +240,6 @@ class Inspector:
 
     def _show_foot(self, node: Node) -> None:
         wanted = self._run_to is not None and isinstance(node, ActionFields)
-        if wanted and not self._foot.objects:
-            go = button("Run to here", "step-forward")
-            go.on_click(lambda _: self._run_to(self._keys[0]) if self._run_to and self._keys else None)
-            self._foot.objects = [go]
         self._foot.visible = wanted
 
     def _tab_changed(self, event: Any) -> None:

@@ -39,12 +39,44 @@ def catalog(specs: Iterable[TetherSpec], models: Sequence[ModelRow], *, model: s
     library = sorted((spec for spec in rest if not is_own(spec)), key=lambda spec: (spec.category, spec.name))
     own = sorted((spec for spec in rest if is_own(spec)), key=lambda spec: spec.name)
     return [
-        _kind(INPUT, "Input", "Boundaries", "io", icon="log-in", description="A value given when the model starts.", starter=True),
-        _kind(OUTPUT, "Output", "Boundaries", "io", icon="log-out", description="A result the model gives back.", starter=True),
-        _kind(STAGE, "Stage", "Structure", "stage", icon="frame", description="A frame around steps: their order, limits and failures."),
-        _kind(GATEWAY, "Gateway", "Structure", "stage", icon="git-fork", description="Chooses among its steps by their conditions."),
+        _kind(
+            INPUT,
+            "Input",
+            "Boundaries",
+            "io",
+            icon="log-in",
+            description="A value given when the model starts.",
+            starter=True,
+        ),
+        _kind(
+            OUTPUT,
+            "Output",
+            "Boundaries",
+            "io",
+            icon="log-out",
+            description="A result the model gives back.",
+            starter=True,
+        ),
+        _kind(
+            STAGE,
+            "Stage",
+            "Structure",
+            "stage",
+            icon="frame",
+            description="A frame around steps: their order, limits and failures.",
+        ),
+        _kind(
+            GATEWAY,
+            "Gateway",
+            "Structure",
+            "stage",
+            icon="git-fork",
+            description="Chooses among its steps by their conditions.",
+        ),
         *(_of_spec(spec, "Actions") for spec in bound),
-        _kind(KNOWLEDGE, "Knowledge", "Actions", "kb", icon="book-open", description="A note that other steps can read."),
+        _kind(
+            KNOWLEDGE, "Knowledge", "Actions", "kb", icon="book-open", description="A note that other steps can read."
+        ),
         _kind(AGENT, "Agent task", "Actions", "agent", icon="bot", description="Work for an AI agent."),
         *(_of_spec(spec, spec.category) for spec in library),
         *(_of_spec(spec, "Your functions") for spec in own),

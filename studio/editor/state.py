@@ -67,6 +67,7 @@ class EditorState(param.Parameterized):
         models = {row.id: row.name for row in engine.models.list(limit=_MODELS_SHOWN)}
         self.scene = canvas.Scene(self._history.model, canvas.Names(self.specs, models))
         self.trial = Trial(engine, self._run_ended)
+        self._show_last_run()
         self._keeper = Keeper(self.drafts, model.id, self._draft)
         self._checker = Checker(engine.models.validate, self._judged)
         self.param.update(model=self._history.model, base_revision=self._history.base.revision, **self._facts())
@@ -212,6 +213,12 @@ class EditorState(param.Parameterized):
             except (TreadleError, KeyError, TypeError, ValueError):
                 return History(model), True
         return (history, False) if history.restore(kept) else (History(model), True)
+
+    def _show_last_run(self) -> None:
+        """Show the last run again, if it was one of this very model: a reload loses nothing."""
+        last = self.engine.runs.list(model=self.id, limit=1) if self.kept else []
+        if last and last[0].ended_at is not None and last[0].content_hash == self._history.model.content_hash:
+            self.trial.show(self._history.model, last[0])
 
     def _writable(self) -> None:
         if self.read_only:

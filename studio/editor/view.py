@@ -18,6 +18,8 @@ from studio.shell import Badge, Bar, Crumb, Page, PageContext
 from studio.theme import ago, button, empty_state, exact, html
 
 _NEW_NAME = "New model"
+_FOLDS: dict[str, dict[str, bool]] = {}
+"""What each person has folded away, until the server ends."""
 
 
 def page(ctx: PageContext) -> Page:
@@ -50,7 +52,10 @@ class TabDesk:
 
     def go(self, address: str) -> None:
         """Open another page of the studio."""
-        self._session.go(address) if hasattr(self._session, "go") else _go(address)
+        location = pn.state.location
+        if location is not None:
+            path, _, search = address.partition("?")
+            location.param.update(pathname=path, search=f"?{search}" if search else "", reload=True)
 
 
 class EditorTab:
@@ -58,7 +63,8 @@ class EditorTab:
 
     def __init__(self, state: EditorState, ctx: PageContext) -> None:
         self.state, self._ctx = state, ctx
-        self.bench = Workbench(state, TabDesk(ctx.session), dark=False)
+        folds = _FOLDS.setdefault(ctx.actor, {})
+        self.bench = Workbench(state, TabDesk(ctx.session), folds=folds)
         self.bar = Bar()
         self._save = button("Save", "save", description="Ctrl+S")
         self._save.on_click(lambda _: self.bench.save())
@@ -174,8 +180,8 @@ def _choice(ctx: PageContext) -> Page:
         return Page("Models", main, bar)
     listing = Listing(
         columns=[
-            {"label": "Model"}, {"label": "Status", "width": "140px"}, {"label": "Steps", "align": "right", "width": "80px"},
-            {"label": "Changed", "width": "140px"},
+            {"label": "Model"}, {"label": "Status", "width": "140px"},
+            {"label": "Nodes", "align": "right", "width": "80px"}, {"label": "Changed", "width": "140px"},
         ],
         rows=[_model_row(row) for row in rows], name_of_list="Models", sizing_mode="stretch_width", margin=0,
     )  # fmt: skip
@@ -201,9 +207,3 @@ def _created(engine: Any) -> FunctionModel:
     while (name := _NEW_NAME if number == 1 else f"{_NEW_NAME} {number}").casefold() in taken:
         number += 1
     return engine.models.create(name)
-
-
-def _go(address: str) -> None:
-    location = pn.state.location
-    if location is not None:
-        location.param.update(pathname=address.partition("?")[0], search=f"?{address.partition('?')[2]}", reload=True)

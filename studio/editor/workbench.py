@@ -44,18 +44,19 @@ class Desk(Protocol):
 class Workbench:
     """Canvas, inspector and dock. `close` lets go of the state."""
 
-    def __init__(self, state: EditorState, desk: Desk, *, dark: bool = False, dock: bool = True) -> None:
+    def __init__(
+        self, state: EditorState, desk: Desk, *, dock: bool = True, folds: dict[str, bool] | None = None
+    ) -> None:
         self.state, self.desk = state, desk
         self.given: dict[str, Any] = {}
+        self._folds: dict[str, bool] = {} if folds is None else folds
         self.questions = Questions()
-        self.canvas = FlowEditor(
-            catalog=state.catalog(), port_types=canvas.port_types(), graph=state.scene.graph(), resync=state.scene.graph,
-            dark=dark, read_only=state.read_only, undo_name=state.undo_name, redo_name=state.redo_name,
-            sizing_mode="stretch_both", margin=0,
-        )  # fmt: skip
+        self.canvas = _canvas_of(state)
         self.canvas.on_intent(self._hear)
         self.inspector = Inspector(state, self.run_to)
-        self.dock = Dock(state, select=self.focus, open_run=lambda run: desk.go(f"/run?id={run}"))
+        self.dock = Dock(
+            state, select=self.focus, open_run=lambda run: desk.go(f"/run?id={run}"), folded=self._dock_folded
+        )
         self._fold = button("Hide the inspector", "panel-right", "ghost", icon_only=True)
         self._fold.on_click(lambda _: self._fold_inspector())
         self.inspector.tools.objects = [self._fold]
@@ -83,6 +84,10 @@ class Workbench:
             self._watching(("model",), lambda: self.desk.soon(self._model_changed)),
             self._watching(("findings", "checked"), lambda: self.desk.soon(self.dock.findings_changed)),
         ]
+        if self._folds.get("inspector"):
+            self._fold_inspector()
+        if self._folds.get("dock"):
+            self.dock.fold(folded=True)
         if state.trial.status:
             self.canvas.set_status(state.trial.status)
 
@@ -248,9 +253,27 @@ class Workbench:
     def _phase(self) -> None:
         self.desk.soon(self.dock.run_changed)
 
+    def _dock_folded(self, folded: bool) -> None:  # noqa: FBT001 - called by the dock
+        self._folds["dock"] = folded
+
     def _fold_inspector(self) -> None:
         shown = not self.inspector.view.visible
         self.inspector.view.visible, self._side.visible = shown, not shown
+        self._folds["inspector"] = not shown
+
+
+def _canvas_of(state: EditorState) -> FlowEditor:
+    return FlowEditor(
+        catalog=state.catalog(),
+        port_types=canvas.port_types(),
+        graph=state.scene.graph(),
+        resync=state.scene.graph,
+        read_only=state.read_only,
+        undo_name=state.undo_name,
+        redo_name=state.redo_name,
+        sizing_mode="stretch_both",
+        margin=0,
+    )
 
 
 _WHOLE = {"min-height": "0", "background": "var(--canvas)"}

@@ -16,7 +16,7 @@ def ago(then: datetime, now: datetime) -> str:
     """
     seconds = (_aware(now) - _aware(then)).total_seconds()
     distance = abs(seconds)
-    if distance < 5:  # noqa: PLR2004  nearer than that, the number would be noise
+    if distance < 5:
         return "just now"
     for limit, unit_s, name in _UNITS:
         if distance < limit:
@@ -46,7 +46,7 @@ def number(value: float, unit: str = "", digits: int | None = None) -> str:
         text = f"{value:,.{digits}f}"
     elif isinstance(value, int) or float(value).is_integer():
         text = f"{int(value):,}"
-    elif abs(value) >= 100:  # noqa: PLR2004
+    elif abs(value) >= 100:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.3g}"
@@ -57,10 +57,10 @@ def duration(seconds: float) -> str:
     """A length of time in the unit that suits: "0.4 ms", "120 ms", "8.4 s", "3 min 12 s", "2 h 5 min"."""
     if seconds < 1:
         return number(seconds * 1000, "ms")
-    if seconds < 60:  # noqa: PLR2004
-        return number(seconds, "s", 1 if seconds < 10 else 0)  # noqa: PLR2004
+    if seconds < 60:
+        return number(seconds, "s", 1 if seconds < 10 else 0)
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004
+    if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
@@ -70,7 +70,7 @@ def size(count: int) -> str:
     """A number of bytes in decimal units: "812 B", "1.3 MB"."""
     value = float(count)
     for unit in _SIZES[:-1]:
-        if value < 1000:  # noqa: PLR2004
+        if value < 1000:
             return number(value, unit)
         value /= 1000
     return number(value, _SIZES[-1])

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import engine
 import pytest
+
+import engine
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted(path for folder in ("engine", "studio") for path in (ROOT / folder).rglob("*.py"))
@@ -68,8 +69,12 @@ def test_importing_the_engine_loads_nothing_heavy() -> None:
 
 
 def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    pattern = re.compile(r"https?://\S+\.(whl|tgz|tar\.gz)\b|\"resolved\": *\"https?:|index-url|(?<![\w.])/(work|root)/[\w.]")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    pattern = re.compile(
+        r"https?://\S+\.(whl|tgz|tar\.gz)\b|\"resolved\": *\"https?:|index-url|(?<![\w.])/(work|root)/[\w.]"
+    )
     texts = {".md", ".py", ".toml", ".json", ".yml", ".yaml", ".txt", ".sh", ".cfg", ".jsx", ".js", ".css", ".ipynb"}
     for name in listed:
         path = ROOT / name

@@ -368,3 +368,25 @@ def test_it_follows_the_theme(browser: Any, place: Place, scheme: str) -> None:
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 31)"}[scheme]
     assert visiting.complaints == []
     visiting.context.close()
+
+
+def test_the_list_of_models_leads_to_the_editor(visit: Visit, place: Place) -> None:
+    model = place.model()
+    name = place.store.models.get(model).name
+    visit.tab.goto(f"{place.base}/editor")
+    visit.tab.locator("tbody tr", has_text=name).first.click()
+    visit.tab.wait_for_url(f"**/editor?model={model}")
+    visit.tab.wait_for_selector(f"#crumbs b:has-text('{name}')")
+
+
+def test_a_reload_shows_the_last_run_again_and_folds_are_remembered(visit: Visit, place: Place) -> None:
+    model = place.model()
+    place.store.run(model, {}).wait()
+    tab = visit.open(model)
+    tab.wait_for_selector(".react-flow__node[data-id='twice'] .fe-pill[data-tone=ok]")
+    tab.get_by_role("button", name="Hide the inspector").click()
+    tab.wait_for_selector("[data-tab=settings]", state="hidden")
+    tab.reload()
+    tab.get_by_role("button", name="Show the inspector").click()
+    visit.select("twice")
+    assert visit.complaints == []

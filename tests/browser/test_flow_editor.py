@@ -483,9 +483,16 @@ def test_arranging_keeps_containers_whole(open_editor) -> None:
     editor = open_editor()
     editor.page.get_by_label("Arrange").click()
     expect(editor.page.get_by_label(re.compile("^Undo"))).to_have_attribute("title", "Undo: Layout (Ctrl+Z)")
-    frame, inner = (editor.node(name).bounding_box() for name in ("Prepare", "Clean rows"))
-    assert frame["x"] < inner["x"]
-    assert inner["x"] + inner["width"] < frame["x"] + frame["width"]
+
+    def is_whole() -> bool:
+        frame, inner = (editor.node(name).bounding_box() for name in ("Prepare", "Clean rows"))
+        return frame["x"] < inner["x"] and inner["x"] + inner["width"] < frame["x"] + frame["width"]
+
+    for _ in range(60):  # nodes glide to their places
+        if is_whole():
+            break
+        editor.page.wait_for_timeout(50)
+    assert is_whole()
 
 
 def test_the_context_menu_acts_on_its_node(open_editor) -> None:

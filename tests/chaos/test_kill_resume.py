@@ -16,8 +16,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import engine
 import pytest
+
+import engine
 from engine.execution.records import recover
 from engine.storage.journal_sqlite import SqliteJournal
 
@@ -42,7 +43,12 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=ROOT
+            [sys.executable, str(PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            cwd=ROOT,
         )
 
     def run(self, folder: Path, patience_s: float) -> int:

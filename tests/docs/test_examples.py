@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from studio.cli import app
 from typer.main import get_command
+
+from studio.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -34,7 +35,9 @@ def test_the_examples_of_a_page_run_one_after_the_other(page: Path, code: str, t
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     group = get_command(app)
-    blocks = re.findall(r"^```(?:console|bash|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```(?:console|bash|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     for command, sub in COMMAND.findall("\n".join(blocks)):
         found = group.commands.get(command)  # type: ignore[attr-defined]
         assert found is not None, f"treadle {command}"

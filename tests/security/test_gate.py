@@ -30,12 +30,12 @@ def _bokeh_token(html: str) -> str:
     return found[1]
 
 
-def _handshake(studio: Studio, token: str, path: str = "/ws", **options):  # noqa: ANN202
+def _handshake(studio: Studio, token: str, path: str = "/ws", **options):
     uri = f"ws://127.0.0.1:{studio.port}{path}"
     return connect(uri, subprotocols=["bokeh", token], proxy=None, open_timeout=10, **options)  # type: ignore[arg-type]
 
 
-def _refused(studio: Studio, token: str, **options) -> int:  # noqa: ANN003
+def _refused(studio: Studio, token: str, **options) -> int:
     with pytest.raises(websockets.exceptions.InvalidStatus) as caught, _handshake(studio, token, **options):
         pass
     return caught.value.response.status_code
@@ -252,7 +252,7 @@ def test_too_large_a_message_closes_the_websocket(studio: Studio) -> None:
         cookie = _cookie_header(client)
     with _handshake(studio, token, additional_headers=cookie) as socket:
         socket.send("x" * 5_000)
-        with pytest.raises(websockets.exceptions.ConnectionClosed) as caught:
+        with pytest.raises(websockets.exceptions.ConnectionClosed) as caught:  # noqa: PT012 - it closes at some answer
             for _ in range(10):
                 socket.recv(timeout=10)
     assert caught.value.rcvd is not None

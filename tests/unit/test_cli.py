@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from studio.cli import app
 from typer.testing import CliRunner
+
+from studio.cli import app
 
 ROOT = Path(__file__).parent.parent.parent
 PENGUINS = str(ROOT / "assets" / "demos" / "penguins.json")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.domain.model import FunctionModel
-from engine.execution.core import Core
-from engine.execution.plan import ACTION, SINK, SOURCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.domain.model import FunctionModel
+from engine.execution.core import Core
+from engine.execution.plan import ACTION, SINK, SOURCE
 from tests.building import Bench, model, stage, step
 
 
@@ -33,14 +33,8 @@ def graphs(draw) -> FunctionModel:
     ]
     pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
     wires = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=20)) if pairs else []
-    depends = [
-        (f"s{number}", f"s{number + 1}")
-        for number in range(stages - 1)
-        if draw(st.booleans())
-    ]
-    return model(
-        *containers, *actions, wires=[(f"n{a}", "result", f"n{b}", "a") for a, b in wires], depends=depends
-    )
+    depends = [(f"s{number}", f"s{number + 1}") for number in range(stages - 1) if draw(st.booleans())]
+    return model(*containers, *actions, wires=[(f"n{a}", "result", f"n{b}", "a") for a, b in wires], depends=depends)
 
 
 @settings(deadline=None, max_examples=150)

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
+
 from engine.domain.model import Dependency
 from engine.domain.nodes import AgentTask, Boundary, Knowledge, Rule
 from engine.domain.values import Fallback, Port, RetryPolicy
 from engine.errors import ModelInvalid, ProviderMissing, TetherUnknown
 from engine.storage.memory import MemoryJournal
-
 from tests.building import Bench, Functions, Nested, entrance, leave, model, nested, stage, step
 
 SOON = RetryPolicy(max_attempts=3, backoff="immediate")
@@ -220,9 +220,7 @@ def test_a_parallel_stage_runs_at_once_up_to_its_limit_and_by_priority() -> None
 
 def gateway(match: str = "first"):
     keys = {"x": "a > 10", "y": "a > 3", "z": "a > 1"}
-    actions = [
-        step(key, "add", order=place, condition={"$cel": cel}) for place, (key, cel) in enumerate(keys.items())
-    ]
+    actions = [step(key, "add", order=place, condition={"$cel": cel}) for place, (key, cel) in enumerate(keys.items())]
     return model(
         entrance("a"),
         stage("s", mode="conditional", match=match, stage="gateway"),
@@ -431,9 +429,7 @@ def test_context_is_mapped_in_and_outputs_are_extracted() -> None:
 
 def test_a_nested_model_refuses_missing_inputs() -> None:
     action = nested("n", "child", inputs=(Port(name="b"),))
-    found = model(
-        entrance("a"), stage(), action, leave("r"), wires=[("in", "a", "n", "b"), ("n", "r", "out", "r")]
-    )
+    found = model(entrance("a"), stage(), action, leave("r"), wires=[("in", "a", "n", "b"), ("n", "r", "out", "r")])
     assert "contract" in (Bench(models=Nested(child=CHILD)).go(found, {"a": 1}).outcome.error or "")
 
 
@@ -632,7 +628,13 @@ def test_a_wide_fan_and_a_long_chain() -> None:
     )
     assert Bench().go(wide, {"a": 0}).outcome.outputs == {"r": count}
     links = [(f"n{number}", "result", f"n{number + 1}", "a") for number in range(count - 1)]
-    long = model(entrance("a"), stage(), *fan, leave("r"), wires=[("in", "a", "n0", "a"), *links, (f"n{count - 1}", "result", "out", "r")])
+    long = model(
+        entrance("a"),
+        stage(),
+        *fan,
+        leave("r"),
+        wires=[("in", "a", "n0", "a"), *links, (f"n{count - 1}", "result", "out", "r")],
+    )
     assert Bench().go(long, {"a": 0}).outcome.outputs == {"r": count}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from engine.domain.values import Fallback, RetryPolicy
 from engine.execution.records import describe_path, fold, merkle_leaves, recover
 from engine.ledger.chain import merkle_root
 from engine.ports import JournalRecord
 from engine.storage.memory import MemoryJournal
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.building import Bench, Functions, Nested, entrance, leave, model, nested, stage, step
 
 SOON = RetryPolicy(max_attempts=3, backoff="immediate")

@@ -9,15 +9,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from engine.domain.values import Position
 from engine.errors import NotSerializable
 from engine.execution.values import ARROW, BYTES, JSON, TEXT, decode, encode, load, store, summary
 from engine.storage.memory import MemoryBlobs
-from hypothesis import given
-from hypothesis import strategies as st
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )

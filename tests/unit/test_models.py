@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import engine
 import pytest
+
+import engine
 from engine.domain.edits import Change, Configure, Describe, Move
 from engine.domain.model import FunctionModel
 from engine.domain.values import Position
@@ -21,7 +22,6 @@ from engine.errors import (
     VersionNotFound,
     VersionTooLow,
 )
-
 from tests.building import entrance, leave, model, stage, step
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 
-import engine
 import pyarrow as pa
 import pytest
+
+import engine
 from engine.domain.nodes import Stage
 from engine.domain.values import Fallback
 from engine.errors import (
@@ -17,7 +18,6 @@ from engine.errors import (
     RunNotFound,
     TetherSourceBroken,
 )
-
 from tests.building import entrance, leave, model, nested, stage, step
 
 GO = threading.Event()

@@ -163,7 +163,7 @@ def _fallbacks(survey: Survey) -> Iterator[Finding]:
         if action.fallback is not None and action.fallback.action is not None
     }
     settled: set[str] = set()
-    for start in after:
+    for start in sorted(after):
         path: dict[str, None] = {}
         key: str | None = start
         while key is not None and key not in settled and key not in path:

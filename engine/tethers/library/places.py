@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.errors import TetherFailed
 
+
 def resolve(path: str | os.PathLike[str]) -> Path:
     """Return the file or folder to read; raise `TetherFailed` if it is not there."""
     found = _named(path)

@@ -73,7 +73,7 @@ export function Editor({ model, view }) {
   const [redoName] = model.useState("redo_name");
   const dark = useDark(darkParameter);
   const session = useSession(model);
-  Object.assign(session, { types, catalog, readOnly, undoName, redoName });
+  Object.assign(session, { types, catalog, readOnly });
   useGraphParameter(model, session);
   usePaste(session);
   const connection = useTransport({ model, view, session, onMessage: useCallback((message) => receive(session, message), [session]) });

@@ -20,8 +20,9 @@ const CHORDS = {
 };
 
 const COMMANDS = {
-  undo: ({ actions, undoName }) => undoName != null && actions.undo(),
-  redo: ({ actions, redoName }) => redoName != null && actions.redo(),
+  // The owner knows whether there is anything to undo; our names of it may be a message behind.
+  undo: ({ actions }) => actions.undo(),
+  redo: ({ actions }) => actions.redo(),
   copy: ({ actions, selectedNodes }) => actions.copy(selectedNodes),
   cut: ({ actions, selectedNodes }) => {
     actions.copy(selectedNodes);
