@@ -39,6 +39,21 @@ def catalog(specs: Iterable[TetherSpec], models: Sequence[ModelRow], *, model: s
     library = sorted((spec for spec in rest if not is_own(spec)), key=lambda spec: (spec.category, spec.name))
     own = sorted((spec for spec in rest if is_own(spec)), key=lambda spec: spec.name)
     return [
+        *_frames(),
+        *(_of_spec(spec, "Actions") for spec in bound),
+        _kind(
+            KNOWLEDGE, "Knowledge", "Actions", "kb", icon="book-open", description="A note that other steps can read."
+        ),
+        _kind(AGENT, "Agent task", "Actions", "agent", icon="bot", description="Work for an AI agent."),
+        *(_of_spec(spec, spec.category) for spec in library),
+        *(_of_spec(spec, "Your functions") for spec in own),
+        *(_of_model(row) for row in models if row.id != model and row.status != "archived"),
+    ]
+
+
+def _frames() -> list[Entry]:
+    """Return the containers: boundaries and stages."""
+    return [
         _kind(
             INPUT,
             "Input",
@@ -73,14 +88,6 @@ def catalog(specs: Iterable[TetherSpec], models: Sequence[ModelRow], *, model: s
             icon="git-fork",
             description="Chooses among its steps by their conditions.",
         ),
-        *(_of_spec(spec, "Actions") for spec in bound),
-        _kind(
-            KNOWLEDGE, "Knowledge", "Actions", "kb", icon="book-open", description="A note that other steps can read."
-        ),
-        _kind(AGENT, "Agent task", "Actions", "agent", icon="bot", description="Work for an AI agent."),
-        *(_of_spec(spec, spec.category) for spec in library),
-        *(_of_spec(spec, "Your functions") for spec in own),
-        *(_of_model(row) for row in models if row.id != model and row.status != "archived"),
     ]
 
 

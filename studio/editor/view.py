@@ -66,6 +66,8 @@ class EditorTab:
         folds = _FOLDS.setdefault(ctx.actor, {})
         self.bench = Workbench(state, TabDesk(ctx.session), folds=folds)
         self.bar = Bar()
+        # A run that ended before this tab was opened is no news in it.
+        self._told = state.trial.run.id if state.trial.run is not None and not state.trial.running else ""
         self._save = button("Save", "save", description="Ctrl+S")
         self._save.on_click(lambda _: self.bench.save())
         self._publish = button("Publish", "rocket")
@@ -121,10 +123,11 @@ class EditorTab:
         trial = self.state.trial
         self._cancel.visible, self._run.visible = trial.running, not trial.running
         run = trial.run
-        if run is not None and not trial.running and trial.failure:
+        if run is None or trial.running or run.id == self._told:
+            return
+        self._told = run.id
+        if trial.failure:
             self._ctx.session.toast(trial.failure, "bad")
-        elif run is not None and run.status == "succeeded" and run.id != getattr(self, "_told", None):
-            self._told = run.id
 
 
 def status_badge(state: EditorState) -> Badge:

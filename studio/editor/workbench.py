@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from studio.editor.state import EditorState
 from studio.theme import button
 
 _FOLDED_WIDTH = 40
+_STEPS_EVERY_S = 0.5
+"""How often the list of steps follows a run; the canvas follows at once."""
 
 
 class Desk(Protocol):
@@ -49,6 +52,7 @@ class Workbench:
     ) -> None:
         self.state, self.desk = state, desk
         self.given: dict[str, Any] = {}
+        self._listed_s = 0.0
         self._folds: dict[str, bool] = {} if folds is None else folds
         self.questions = Questions()
         self.canvas = _canvas_of(state)
@@ -77,13 +81,7 @@ class Workbench:
             sizing_mode="stretch_both",
             styles=_WHOLE,
         )
-        self._stops = [
-            state.on_change(self._changed),
-            state.trial.watch(self._statuses, self._phase),
-            self._watching(("undo_name", "redo_name"), self._names_changed),
-            self._watching(("model",), lambda: self.desk.soon(self._model_changed)),
-            self._watching(("findings", "checked"), lambda: self.desk.soon(self.dock.findings_changed)),
-        ]
+        self._stops = self._follow()
         if self._folds.get("inspector"):
             self._fold_inspector()
         if self._folds.get("dock"):
@@ -223,6 +221,16 @@ class Workbench:
 
     # ---- following the state -----------------------------------------------------------------------------------
 
+    def _follow(self) -> list[Callable[[], None]]:
+        """Show what the state tells from now on; return what ends that."""
+        return [
+            self.state.on_change(self._changed),
+            self.state.trial.watch(self._statuses, self._phase),
+            self._watching(("undo_name", "redo_name"), self._names_changed),
+            self._watching(("model",), lambda: self.desk.soon(self._model_changed)),
+            self._watching(("findings", "checked"), lambda: self.desk.soon(self.dock.findings_changed)),
+        ]
+
     def _watching(self, names: tuple[str, ...], function: Callable[[], None]) -> Callable[[], None]:
         watcher = self.state.param.watch(lambda *_: function(), list(names))
         return lambda: self.state.param.unwatch(watcher)
@@ -247,8 +255,12 @@ class Workbench:
     def _statuses(self, changed: dict[str, Status], anew: bool) -> None:  # noqa: FBT001 - called by the trial
         if anew:
             self.desk.soon(lambda: (self.canvas.clear_status(), self.canvas.set_status(changed)))
-        else:
-            self.canvas.set_status(changed)
+            return
+        self.canvas.set_status(changed)
+        now_s = time.monotonic()
+        if self.dock.tab == "steps" and now_s - self._listed_s > _STEPS_EVERY_S:
+            self._listed_s = now_s
+            self.desk.soon(self.dock.refresh)
 
     def _phase(self) -> None:
         self.desk.soon(self.dock.run_changed)

@@ -291,6 +291,7 @@ def test_a_failing_step_says_what_failed(visit: Visit, place: Place) -> None:
     tab.get_by_role("button", name="Run", exact=True).click()
     tab.wait_for_selector(".react-flow__node[data-id='twice'] .fe-message:has-text('too much to bear')")
     tab.wait_for_selector(".toast.bad:has-text('too much to bear')")
+    assert tab.locator(".toast.bad").count() == 1
     state.release()
 
 

@@ -32,6 +32,10 @@ def readiness(survey: Survey) -> Iterator[Finding]:
     yield from _outputs(survey)
     yield from _impossible(survey)
     yield from nested(survey)
+    for key, stage in survey.stages:
+        if stage.on_failure in ("compensate", "wait"):
+            message = f"A failure in {survey.name(key)} fails the run: {stage.on_failure!r} is not carried out yet."
+            yield finding("readiness.failure-rule", key, message, "Choose fail or skip.", field="on_failure")
     for key, action in survey.actions:
         if isinstance(action, AgentTask):
             message = f"{survey.name(key)} is an agent task: it needs a provider for agents."
