@@ -170,8 +170,9 @@ class Dock:
     def _step_rows(self) -> list[dict[str, Any]]:
         model, trial = self._state.model, self._state.trial
         kept: Mapping[str, Step] = {step.path: step for step in trial.steps}
+        begun = {path: place for place, path in enumerate(kept)}
         rows = []
-        for key, status in list(trial.status.items())[:_MOST_ROWS]:
+        for key, status in sorted(trial.status.items(), key=lambda item: begun.get(item[0], len(begun)))[:_MOST_ROWS]:
             if key not in model.nodes or isinstance(model.nodes[key], Boundary | Stage):
                 continue
             step = kept.get(key)
