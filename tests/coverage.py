@@ -29,7 +29,7 @@ def main() -> int:
                 "-m",
                 "coverage",
                 "report",
-                data,
+                f"--data-file={data}",
                 f"--include={part}/*",
                 f"--fail-under={LEAST_PERCENT}",
             ]
