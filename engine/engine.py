@@ -11,6 +11,7 @@ from engine.domain.canonical import Json
 from engine.domain.model import FunctionModel
 from engine.domain.rules import Finding
 from engine.domain.runs import Durability
+from engine.drafts import Drafts
 from engine.errors import LedgerTampered
 from engine.execution.frames import Watch
 from engine.ledger.book import Ledger
@@ -29,6 +30,7 @@ class Engine:
         ledger: what changed, by whom, and whether it still verifies.
         tethers: the functions that nodes can bind to.
         expressions: CEL, as conditions and parameters use it.
+        drafts: what was typed and not yet saved.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Engine:
         ledger: Ledger,
         tethers: Tethers,
         expressions: Expressions,
+        drafts: Drafts,
         closers: tuple[Callable[[], None], ...],
     ) -> None:
         self.url = url
@@ -49,6 +52,7 @@ class Engine:
         self.ledger = ledger
         self.tethers = tethers
         self.expressions = expressions
+        self.drafts = drafts
         self._catalog = catalog
         self._closers = closers
         self._closed = False

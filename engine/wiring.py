@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from engine.drafts import Drafts
 from engine.engine import Engine
 from engine.errors import StoreUnknown, StoreUnreachable
 from engine.execution.local import Services
@@ -62,6 +63,7 @@ def open_engine(
         ledger=Ledger(catalog, clock, checkpoints),
         tethers=registry,
         expressions=expressions,
+        drafts=Drafts(catalog),
         closers=(workers.close, journal.close, catalog.close, registry.close),
     )
 

@@ -5,6 +5,7 @@ Nothing is run to find them, and what can't be read yet, because it is still bei
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -86,12 +87,10 @@ def _of_template(template: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     from engine.tethers.library.placeholders import pieces
 
     found: dict[str, None] = {}
-    try:
+    with contextlib.suppress(TreadleError):  # a template that is being typed: the ports found so far
         for piece in pieces(template):
             if piece.is_expression:
                 found.update(dict.fromkeys(sorted(variables(piece.text) - {"inputs"}, key=piece.text.find)))
-    except TreadleError:
-        pass
     return tuple(Port(name=name) for name in found), ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +11,11 @@ from markupsafe import Markup
 
 from engine.domain.nodes import Boundary, Stage
 from engine.domain.runs import Run, Step, StoredValue
-from engine.errors import TreadleError
 from studio.editor import canvas
 from studio.editor.parts import Listing, TabBar
 from studio.editor.state import EditorState
 from studio.theme import ago, button, duration, exact, html, icon, short_id
+from studio.values import stored_view
 
 HEIGHT = 236
 FOLDED_HEIGHT = 38
@@ -218,7 +217,7 @@ class Dock:
         key = tuple((name, value.sha256) for name, value in values.items())
         if self._shown == key:
             return
-        views = [stored_value_view(self._state.engine, value) for value in values.values()]
+        views = [stored_view(self._state.engine, value) for value in values.values()]
         if len(views) == 1:
             self._body.objects = views
         else:
@@ -265,24 +264,6 @@ class Dock:
             self._open_run(row)
         else:
             self._select(row)
-
-
-def stored_value_view(engine: Any, stored: StoredValue) -> Any:
-    """Return a view of a stored value; a JSON pane where there is no better one."""
-    try:
-        from studio.values import stored_view  # a colleague's; the editor works without it
-
-        return stored_view(engine, stored)
-    except ImportError:
-        pass
-    try:
-        value = engine.runs.value(stored)
-        shown = value.to_pylist() if hasattr(value, "to_pylist") else value
-        return pn.pane.JSON(json.loads(json.dumps(shown, default=str)), depth=2, margin=12, sizing_mode="stretch_width")
-    except TreadleError as error:
-        return html(
-            Markup('<p class="failed">{}</p>').format(error), stylesheets=[_LOG_CSS], sizing_mode="stretch_width"
-        )
 
 
 def _run_row(run: Run, now: datetime) -> dict[str, Any]:

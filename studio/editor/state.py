@@ -19,7 +19,6 @@ from engine.domain.model import FunctionModel
 from engine.domain.rules import Finding
 from engine.domain.runs import Run
 from engine.domain.versions import Proposal, Version, propose
-from engine.drafts import Drafts
 from engine.errors import EditError, EditRefused, TreadleError
 from studio.components.flow_editor.intents import Intent
 from studio.editor import canvas
@@ -61,7 +60,7 @@ class EditorState(param.Parameterized):
         self._lock = threading.RLock()
         self._changed: list[OnChange] = []
         self._users = 0
-        self.drafts = _drafts(engine)
+        self.drafts = engine.drafts
         self.specs = specs_by_reference(engine.tethers.specs())
         self._history, self.left_behind = self._opened(model)
         models = {row.id: row.name for row in engine.models.list(limit=_MODELS_SHOWN)}
@@ -312,8 +311,3 @@ def open_state(engine: Engine, reference: str) -> EditorState:
 
 def _open_states(engine: Engine) -> dict[str, EditorState]:
     return _registry.setdefault(engine, {})
-
-
-def _drafts(engine: Engine) -> Drafts:
-    found = getattr(engine, "drafts", None)
-    return found if isinstance(found, Drafts) else Drafts(engine._catalog)  # noqa: SLF001 - until the engine has it
