@@ -19,6 +19,7 @@ from engine.models import Models
 from engine.ports import Catalog, Expressions, Tethers
 from engine.run_handle import RunHandle
 from engine.runs import Runs, Sources
+from engine.store_settings import StoreSettings
 
 
 class Engine:
@@ -31,6 +32,7 @@ class Engine:
         tethers: the functions that nodes can bind to.
         expressions: CEL, as conditions and parameters use it.
         drafts: what was typed and not yet saved.
+        settings: small values kept in the store.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Engine:
         tethers: Tethers,
         expressions: Expressions,
         drafts: Drafts,
+        settings: StoreSettings,
         closers: tuple[Callable[[], None], ...],
     ) -> None:
         self.url = url
@@ -53,6 +56,7 @@ class Engine:
         self.tethers = tethers
         self.expressions = expressions
         self.drafts = drafts
+        self.settings = settings
         self._catalog = catalog
         self._closers = closers
         self._closed = False

@@ -20,6 +20,7 @@ from engine.models import Models
 from engine.ports import Blobs, Catalog, Journal
 from engine.runs import Runs
 from engine.settings import Settings
+from engine.store_settings import StoreSettings
 from engine.system import EnvironmentSecrets, SystemClock
 from engine.tethers import Registry
 
@@ -64,6 +65,7 @@ def open_engine(
         tethers=registry,
         expressions=expressions,
         drafts=Drafts(catalog),
+        settings=StoreSettings(catalog, clock, actor=actor),
         closers=(workers.close, journal.close, catalog.close, registry.close),
     )
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.domain.canonical import canonical_bytes, loads
-from engine.domain.events import Draft
+from engine.domain.canonical import loads
 from engine.domain.model import FunctionModel
 from engine.errors import FileMissing, ModelExists, ModelNotFound
-from engine.ports import PutSetting, Record
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -55,14 +53,13 @@ def install(engine: Engine, *, folder: Path | None = None) -> dict[str, str]:
 
     A demo that was deleted since stays deleted: `open_demo` brings it back when it is asked for.
     """
-    catalog = engine._catalog  # noqa: SLF001  settings have no other door yet
-    kept = catalog.setting(SETTING)
+    kept = engine.settings.get(SETTING)
     if isinstance(kept, dict):
         return {str(name): str(model) for name, model in kept.items()}
     added: dict[str, str] = {}
     for demo in demos(folder):
         _add(engine, demo.file, _demo_folder(folder), added)
-    _remember(engine, added)
+    engine.settings.put(SETTING, dict(added))
     return added
 
 
@@ -80,7 +77,7 @@ def open_demo(engine: Engine, file: str, *, folder: Path | None = None) -> Funct
         return model
     added = {name: kept for name, kept in installed.items() if _alive(engine, kept) is not None}
     _add(engine, file, _demo_folder(folder), added)
-    _remember(engine, added)
+    engine.settings.put(SETTING, dict(added))
     return engine.models.get(added[file])
 
 
@@ -128,20 +125,6 @@ def _alive(engine: Engine, model: str | None) -> FunctionModel | None:
     except ModelNotFound:
         return None
     return found if found.deleted_at is None else None
-
-
-def _remember(engine: Engine, installed: dict[str, str]) -> None:
-    catalog, clock = engine._catalog, engine.models._clock  # noqa: SLF001  as above
-    patch = [{"op": "add", "path": "/value", "value": dict(installed), "was": catalog.setting(SETTING)}]
-    draft = Draft(
-        ts=clock.now(),
-        actor=engine.models._actor,  # noqa: SLF001  as above
-        action="setting.changed",
-        entity_kind="setting",
-        entity=SETTING,
-        patch=canonical_bytes(patch).decode(),
-    )
-    catalog.commit(PutSetting(key=SETTING, value=dict(installed)), Record(draft=draft))
 
 
 def _demo_folder(folder: Path | None) -> Path:

@@ -174,7 +174,7 @@ class _Merging:
     def _refuse_removed_ends(self, edges: Sequence[Wire | Dependency]) -> None:
         """Neither side may use what the other took out, or made an action of: as an end, or as a container."""
         for edge in edges:
-            for end in (edge.source, edge.target):
+            for end in {edge.source, edge.target} - self.unsettled:
                 if end not in self.nodes or (isinstance(edge, Dependency) and not self._is_container(end)):
                     self._used(end, f"connected by {edge.id}")
         for key, node in self.nodes.items():
@@ -182,7 +182,8 @@ class _Merging:
                 self._used(node.parent, f"given {node.name!r}")
 
     def _is_container(self, key: str) -> bool:
-        return key in self.nodes and not isinstance(self.nodes[key], ActionFields)
+        """Say whether a node can hold actions; of one in conflict nothing more is asked."""
+        return key in self.unsettled or (key in self.nodes and not isinstance(self.nodes[key], ActionFields))
 
     def _used(self, key: str, use: str) -> None:
         base = self.base.nodes.get(key)
@@ -216,10 +217,10 @@ class _Merging:
                 if end in self.unsettled or end not in self.nodes:
                     continue
                 if not _has_port(self.nodes[end], port, side):
-                    adder, other = (self.ours, self.theirs) if key in self.ours.wires else (self.theirs, self.ours)
-                    if _has_port(adder.nodes.get(end), port, side) and not _has_port(other.nodes.get(end), port, side):
-                        told = ("connected", "taken away") if adder is self.ours else ("taken away", "connected")
-                        self._conflict(end, f"{side} {port}", None, *told)
+                    here, there = (_has_port(one.nodes.get(end), port, side) for one in (self.ours, self.theirs))
+                    if here != there and key in (self.ours if here else self.theirs).wires:
+                        told = ("connected", "taken away")
+                        self._conflict(end, f"{side} {port}", None, *(told if here else reversed(told)))
 
     def _refuse_filled_ports(self, wires: Mapping[str, Wire]) -> None:
         added: dict[tuple[str, str], list[Wire]] = {}

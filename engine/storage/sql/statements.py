@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -56,12 +57,18 @@ def insert_rows(table: Table[Any]) -> Executable:
     return insert(table).from_select([column.name for column in table.columns], _unnested(table.columns))
 
 
-def put_rows(table: Table[Any]) -> Executable:
-    """Return the statement that inserts rows given as columns, or replaces those with the same primary key."""
+@cache
+def put_rows(table: Table[Any], dialect: str) -> Executable:
+    """Return the statement that inserts rows given as columns, or replaces those with the same primary key.
+
+    Postgres' keys have the organization in front, which no statement names: there the key is named instead.
+    """
     adding = insert(table).from_select([column.name for column in table.columns], _unnested(table.columns))
     keys = [column.name for column in table.primary_key.columns]
     replaced = [column.name for column in table.columns if column.name not in keys]
     new: dict[str, Any] = {name: adding.excluded[name] for name in replaced}
+    if dialect == "postgresql":
+        return adding.on_conflict_do_update(constraint=f"{table.name}_pkey", set_=new)
     return adding.on_conflict_do_update(index_elements=keys, set_=new)
 
 
@@ -173,15 +180,12 @@ VERSIONS = (
     .where(versions_table.c.model == bindparam("model"))
     .order_by(versions_table.c.major.desc(), versions_table.c.minor.desc(), versions_table.c.patch.desc())
 )
-PUT_RUN = put_rows(runs)
 RUN = select(runs.c.body, runs.c.model_file).where(runs.c.id == bindparam("run"))
-PUT_STEPS = put_rows(steps)
 STEPS = (
     select(steps.c.body)
     .where(steps.c.run == bindparam("run"))
     .order_by(case((steps.c.started_at.is_(None), 1), else_=0), steps.c.started_at, steps.c.path)
 )
-PUT_SETTING = put_rows(settings_table)
 SETTING = select(settings_table.c.value).where(settings_table.c.key == bindparam("key"))
 INSERT_ENTRIES = insert_rows(ledger)
 LEDGER = select(*ledger.columns).order_by(ledger.c.sequence)

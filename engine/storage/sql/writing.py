@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Executable, Table
 
 from engine.domain.events import Draft, Entry, Head
 from engine.domain.model import FunctionModel
@@ -23,7 +24,7 @@ from engine.ports import (
     Write,
 )
 from engine.storage.changes import change_times
-from engine.storage.sql import rows, statements
+from engine.storage.sql import rows, schema, statements
 from engine.storage.sql.statements import Values
 
 _KEY_OF_STEP = ("run", "path")
@@ -51,12 +52,12 @@ def perform(connection: Connection, writes: Sequence[Write], now: datetime) -> t
             case InsertVersion(version=version):
                 _put(connection, statements.INSERT_VERSION, [rows.version_row(version)])
             case PutRun(run=run):
-                _put(connection, statements.PUT_RUN, [rows.run_row(run)])
+                _replace(connection, schema.runs, [rows.run_row(run)])
             case PutSteps(steps=steps):
                 found = [rows.step_row(step) for step in steps]
-                _put(connection, statements.PUT_STEPS, statements.last_of_each(found, _KEY_OF_STEP))
+                _replace(connection, schema.steps, statements.last_of_each(found, _KEY_OF_STEP))
             case PutSetting(key=key, value=value):
-                _put(connection, statements.PUT_SETTING, [rows.setting_row(key, value)])
+                _replace(connection, schema.settings, [rows.setting_row(key, value)])
             case Record(draft=draft):
                 drafts.append(draft)
     return _record(connection, head, drafts) if head is not None and drafts else ()
@@ -136,3 +137,7 @@ def _put(connection: Connection, statement: Executable, found: Sequence[Values])
     if found:
         parameters: Mapping[str, object] = statements.columns(found)
         connection.execute(statement, parameters)
+
+
+def _replace(connection: Connection, table: Table[Any], found: Sequence[Values]) -> None:
+    _put(connection, statements.put_rows(table, connection.dialect.name), found)
