@@ -14,12 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Stage, Tether
 from engine.domain.runs import Durability, Run
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, RetryPolicy, Semver
 from engine.errors import TetherFailed, TetherUnknown
 from engine.execution.local import LocalRun, Services
@@ -28,7 +30,8 @@ from engine.execution.records import recover
 from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
 from engine.expressions import Cel
-from engine.ports import Invoke, Journal, TetherSpec
+from engine.ports import Invoke, Journal
+from engine.settings import Settings
 from engine.system import EnvironmentSecrets, SystemClock
 from engine.wiring import open_stores
 
@@ -137,7 +140,9 @@ class _Bench:
 
     def __init__(self, folder: Path) -> None:
         self.functions, self.clock = _Functions(), SystemClock()
-        self.catalog, self.journal, self.blobs, _ = open_stores(f"duckdb:///{folder / 'bench.duckdb'}", folder)
+        self.catalog, self.journal, self.blobs, _ = open_stores(
+            f"duckdb:///{folder / 'bench.duckdb'}", replace(Settings.from_environment({}), home=folder)
+        )
         self.services = Services(Cel(), self.blobs, self.clock, Workers(), EnvironmentSecrets())
         self.folder = folder
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from engine.domain.canonical import Json
-from engine.ports import Catalog, PutSetting
+from engine.domain.writes import PutSetting
+from engine.ports import Catalog
 
 
 class Drafts:

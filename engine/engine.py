@@ -11,6 +11,7 @@ from engine.domain.canonical import Json
 from engine.domain.model import FunctionModel
 from engine.domain.rules import Finding
 from engine.domain.runs import Durability
+from engine.domain.writes import Answer
 from engine.drafts import Drafts
 from engine.errors import LedgerTampered
 from engine.execution.frames import Watch
@@ -113,6 +114,10 @@ class Engine:
         """Return the findings of a model."""
         found, folder = self.find(model)
         return self.models.validate(found, source=Sources(self.models, folder))
+
+    def query(self, sql: str, *, limit: int | None = None) -> Answer:
+        """Answer one SELECT over the views of docs/sql.md; see `Catalog.query`."""
+        return self._catalog.query(sql, limit=limit)
 
     def describe(self) -> dict[str, Json]:
         """Return facts about the store and the functions, for 'treadle doctor'."""

@@ -16,7 +16,8 @@
     ├── ExpressionError      CEL
     │   └── ExpressionInvalid · ExpressionFailed
     ├── StoreError           the store can't be used
-    │   └── StoreUnknown · StoreLocked · StoreCorrupted · StoreNewer · StoreUnreachable · StoreConflict · JournalBroken
+    │   ├── StoreUnknown · StoreLocked · StoreCorrupted · StoreNewer · StoreOlder · StoreUnreachable · StoreConflict
+    │   └── OrganizationForeign · QueryRefused · TransferRefused · JournalBroken
     └── LedgerTampered · SettingInvalid · TargetRefused
 
 Facts are given by keyword and stay readable as attributes of `facts`.
@@ -88,7 +89,7 @@ class WireRefused(EditError):
 
 
 class StaleRevision(EditError):
-    """The model has moved on to revision {current}, this was based on {based_on}. Load it again, or merge."""
+    """It has moved on to revision {current}, this was based on {based_on}. Load it again, or merge."""
 
 
 class EditConflict(EditError):
@@ -208,7 +209,7 @@ class StoreError(TreadleError):
 
 
 class StoreUnknown(StoreError):
-    """{url} is not a store. Use duckdb:///FILE or memory:."""
+    """{url} is not a store. Use duckdb:///FILE, postgresql://…, neo4j://… or memory:."""
 
 
 class StoreLocked(StoreError):
@@ -223,12 +224,28 @@ class StoreNewer(StoreError):
     """The store {path} was written by a newer treadle (schema {found}, this one knows {known}). Update treadle."""
 
 
+class StoreOlder(StoreError):
+    """The store {path} has an older schema ({found}, this program needs {known}). Run 'treadle migrate' first."""
+
+
 class StoreUnreachable(StoreError):
     """The store {path} can't be opened: {reason}."""
 
 
+class OrganizationForeign(StoreError):
+    """The model {name} belongs to the organization {theirs}, but the store is open for {ours}. Open it for {theirs}."""
+
+
 class StoreConflict(StoreError):
     """Another change to the same records came first. Load them again and repeat."""
+
+
+class QueryRefused(StoreError):
+    """The query is refused: {reason}."""
+
+
+class TransferRefused(StoreError):
+    """Nothing was copied: {reason}."""
 
 
 class JournalBroken(StoreError):

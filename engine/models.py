@@ -13,8 +13,10 @@ from engine.domain.events import Action, Draft
 from engine.domain.merge import merge
 from engine.domain.model import FunctionModel, element_json
 from engine.domain.rules import Finding, validate
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Semver
 from engine.domain.versions import Comparison, Proposal, Version
+from engine.domain.writes import InsertBatch, InsertModel, InsertVersion, ModelRow, Record, UpdateModel, Write
 from engine.errors import (
     EditRefused,
     ExpressionError,
@@ -26,20 +28,7 @@ from engine.errors import (
     VersionNotFound,
 )
 from engine.ledger.chain import patch
-from engine.ports import (
-    Catalog,
-    Clock,
-    Expressions,
-    InsertBatch,
-    InsertModel,
-    InsertVersion,
-    ModelRow,
-    Record,
-    Tethers,
-    TetherSpec,
-    UpdateModel,
-    Write,
-)
+from engine.ports import Catalog, Clock, Expressions, Tethers
 
 if TYPE_CHECKING:
     from engine.ports import ModelSource
@@ -99,7 +88,7 @@ class Models:
 
     def create(self, name: str, *, description: str = "") -> FunctionModel:
         """Make an empty draft; raise `ModelExists` for a name that is taken."""
-        model = FunctionModel(id=self._clock.new_id(), name=name, description=description, owner=self._actor)
+        model = self._fresh(name).changed(description=description)
         self._catalog.commit(InsertModel(model=model), self._record("model.created", model.id, None, _keyed(model)))
         return model
 
@@ -107,7 +96,7 @@ class Models:
         """Take in a model, such as one from a file, as a new draft at revision 1 with an id of its own."""
         from engine.domain.gestures import edits_for
 
-        fresh = FunctionModel(id=self._clock.new_id(), name=name or model.name, owner=self._actor)
+        fresh = self._fresh(name or model.name)
         edits = edits_for(model.changed(id=fresh.id, name=fresh.name))
         added = apply(fresh, edits).changed(revision=1 if edits else 0)
         writes: list[Write] = [InsertModel(model=added)]
@@ -225,6 +214,10 @@ class Models:
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
+    def _fresh(self, name: str) -> FunctionModel:
+        organization = self._catalog.organization
+        return FunctionModel(id=self._clock.new_id(), name=name, owner=self._actor, organization=organization)
+
     def _editable(self, reference: str) -> FunctionModel:
         current = self.get(reference)
         if current.status == "archived":
@@ -289,11 +282,12 @@ class Models:
 
 
 def require_valid(findings: Iterable[Finding], verb: str) -> None:
-    """Raise `ModelInvalid` with the first error and how many follow."""
+    """Raise `ModelInvalid` with the first error and how many others there are (its fact `others`)."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        more = f" ({len(errors) - 1} more: 'treadle validate' lists them)" if len(errors) > 1 else ""
-        raise ModelInvalid(verb=verb, first=f"{errors[0].message} {errors[0].mend}", more=more)
+        others = len(errors) - 1
+        more = f" And {others} more {'problem' if others == 1 else 'problems'}." if others else ""
+        raise ModelInvalid(verb=verb, first=f"{errors[0].message} {errors[0].mend}", more=more, others=others)
 
 
 def _keyed(model: FunctionModel) -> Json:

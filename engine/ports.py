@@ -10,93 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
-
-from pydantic import Field
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
-from engine.domain.events import Draft, Entry, Head, Row
+from engine.domain.entities import AnyEntity, Kind
+from engine.domain.events import Entry, Head, Row
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
-from engine.domain.values import Frozen, Port, Schema, Semver
+from engine.domain.tether_spec import TetherSpec
+from engine.domain.values import Semver
 from engine.domain.versions import Version
+from engine.domain.writes import Answer, EdgeRow, ModelRow, NodeRow, Write
 
-
-class InsertModel(Frozen):
-    """Add a model. `ModelExists` if its name (without case) is taken in its organization by one not deleted."""
-
-    model: FunctionModel
-
-
-class UpdateModel(Frozen):
-    """Replace a model. `StaleRevision` unless the stored revision is `expected_revision`; `ModelExists` as above."""
-
-    model: FunctionModel
-    expected_revision: int
-
-
-class InsertBatch(Frozen):
-    """Keep the edits that led to `revision` of their model."""
-
-    batch: EditBatch
-    revision: int
-
-
-class InsertVersion(Frozen):
-    """Keep an immutable version. `StoreConflict` if its number is there already."""
-
-    version: Version
-
-
-class PutRun(Frozen):
-    """Insert or replace a run by its id."""
-
-    run: Run
-
-
-class PutSteps(Frozen):
-    """Insert or replace steps by run and path: repeating it changes nothing."""
-
-    steps: tuple[Step, ...]
-
-
-class PutSetting(Frozen):
-    """Insert or replace a value by its key."""
-
-    key: str
-    value: Json
-
-
-class Record(Frozen):
-    """Append an entry to the ledger; the store chains it to the head inside the same transaction."""
-
-    draft: Draft
-
-
-Write: TypeAlias = InsertModel | UpdateModel | InsertBatch | InsertVersion | PutRun | PutSteps | PutSetting | Record
-
-
-class ModelRow(NamedTuple):
-    """A model as lists show it."""
-
-    id: str
-    name: str
-    description: str
-    status: str
-    revision: int
-    version: str | None
-    tags: tuple[str, ...]
-    nodes: int
-    updated_at: datetime
-    deleted_at: datetime | None
+_V = TypeVar("_V")
 
 
 class Catalog(Protocol):
-    """Models, versions, runs and the ledger: transactional and queryable. Safe to call from any thread.
+    """Models, versions, runs, entities and the ledger of one organization: transactional and queryable.
 
-    Reads see what was committed. Lists are newest first unless said otherwise.
+    Safe to call from any thread. Reads see what was committed. Lists are newest first unless said otherwise.
+    A model of another organization is refused with `OrganizationForeign`.
     """
+
+    organization: str
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none, in order; return the ledger entries made. Raises what the writes say."""
@@ -106,7 +43,7 @@ class Catalog(Protocol):
         """Return a model by id, deleted ones included."""
         ...
 
-    def model_named(self, name: str, *, organization: str = "local") -> FunctionModel | None:
+    def model_named(self, name: str) -> FunctionModel | None:
         """Return the model of this name (without case) that is not deleted."""
         ...
 
@@ -114,6 +51,32 @@ class Catalog(Protocol):
         self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
     ) -> list[ModelRow]:
         """List models whose name, description or a node's name holds `text` (without case)."""
+        ...
+
+    def nodes(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[NodeRow]:
+        """List nodes of models that are not deleted, by model and node id; `text` (without case) is in the name."""
+        ...
+
+    def edges(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[EdgeRow]:
+        """List edges of models that are not deleted, by model and edge id; `text` and `tag` as of a node at an end."""
         ...
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
@@ -171,8 +134,40 @@ class Catalog(Protocol):
         """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
         ...
 
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Return True as soon as the ledger's head is beyond `after`, False when that takes longer than `timeout_s`."""
+        ...
+
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""
+        ...
+
+    def settings(self) -> dict[str, Json]:
+        """Return all settings by key."""
+        ...
+
+    def entity(self, kind: Kind, key: str) -> AnyEntity | None:
+        """Return an entity, or None."""
+        ...
+
+    def entities(
+        self,
+        kind: Kind,
+        *,
+        about: str | None = None,
+        text: str = "",
+        due_before: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[AnyEntity]:
+        """List entities of a kind by key; with `due_before` those due earlier than that, the first due first."""
+        ...
+
+    def query(self, sql: str, *, limit: int | None = None) -> Answer:
+        """Answer one SELECT over the views of docs/sql.md, at most `limit` rows of it; changes nothing.
+
+        `QueryRefused` for what is no SELECT, for SQL that is wrong, and for stores that speak no SQL.
+        """
         ...
 
     def describe(self) -> dict[str, Json]:
@@ -242,6 +237,62 @@ class Blobs(Protocol):
         """Return the bytes, checked against their name; `StoreCorrupted` if they are damaged or missing."""
         ...
 
+    def names(self) -> list[str]:
+        """Return the names of all values there are, in order."""
+        ...
+
+
+class CacheCodec(Protocol[_V]):
+    """How a value is kept: its bytes, and how much of a cache it takes (a model weighs as many nodes as it has)."""
+
+    def encode(self, value: _V, /) -> bytes:
+        """Return the bytes of a value."""
+        ...
+
+    def decode(self, data: bytes, /) -> _V:
+        """Read back what `encode` wrote."""
+        ...
+
+    def weight(self, value: _V, /) -> int:
+        """Return how much of a cache a value takes."""
+        ...
+
+
+class CacheFigures(NamedTuple):
+    """How a cache did in this process."""
+
+    kind: str
+    entries: int
+    hits: int
+    misses: int
+
+    @property
+    def hit_ratio(self) -> float:
+        """Return the share of reads that were answered from the cache, 0 before the first."""
+        return self.hits / (self.hits + self.misses) if self.hits + self.misses else 0.0
+
+
+class Cache(Protocol):
+    """Values kept for a while. Losing one costs time, never truth. Safe to call from any thread."""
+
+    def through(
+        self, key: str, tags: Sequence[str], load: Callable[[], _V], codec: CacheCodec[_V], *, ttl_s: float
+    ) -> _V:
+        """Return what is kept under `key`; else what `load` returns, kept for `ttl_s` unless a tag is invalidated."""
+        ...
+
+    def invalidate(self, tags: Sequence[str]) -> None:
+        """Forget what has one of these tags, what is being loaded at this moment included."""
+        ...
+
+    def figures(self) -> CacheFigures:
+        """Return how it did."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it. Calling it twice is harmless."""
+        ...
+
 
 class Clock(Protocol):
     """Time, randomness and waiting, so that tests and replay can own them."""
@@ -269,29 +320,6 @@ class Secrets(Protocol):
     def secret(self, name: str) -> str | None:
         """Return a secret's value, or None."""
         ...
-
-
-class TetherSpec(Frozen):
-    """A function that can be a node: what the palette shows and what the node starts with."""
-
-    reference: str
-    """Dotted and stable: 'files.read_csv'."""
-    name: str
-    category: str
-    description: str = ""
-    icon: str = "square-function"
-    """A Lucide icon."""
-    binding: Literal["function", "code", "http", "sql", "mcp", "spindle"] = "function"
-    inputs: tuple[Port, ...] = ()
-    outputs: tuple[Port, ...] = ()
-    settings: Schema = Field(default_factory=dict)
-    """JSON Schema (object) of the settings that are not ports."""
-    effect: bool = False
-    """True: leaves the process; a completed one is never repeated."""
-    runs: Literal["auto", "inline", "thread", "async", "process"] = "auto"
-    keywords: tuple[str, ...] = ()
-    example: dict[str, Any] = Field(default_factory=dict)
-    """Settings and inputs to try it with."""
 
 
 class StepContext(Protocol):

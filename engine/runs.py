@@ -15,6 +15,7 @@ from engine.domain.model import FunctionModel
 from engine.domain.nodes import NestedModel
 from engine.domain.runs import Durability, Run, RunStatus, Step, StoredValue
 from engine.domain.values import Semver
+from engine.domain.writes import PutRun, PutSteps, Record
 from engine.errors import InputRefused, NotResumable, OutputRefused, RunNotFound
 from engine.execution.frames import Outcome, Watch
 from engine.execution.local import LocalRun, Services
@@ -24,7 +25,7 @@ from engine.execution.scribe import Scribe
 from engine.execution.values import load, store
 from engine.ledger.chain import merkle_root, patch
 from engine.models import Models, require_valid
-from engine.ports import Catalog, Journal, ModelSource, PutRun, PutSteps, Record, Tethers
+from engine.ports import Catalog, Journal, ModelSource, Tethers
 from engine.run_handle import Course, RunHandle
 
 _ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled"})

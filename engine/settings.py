@@ -19,6 +19,10 @@ class Settings:
     """The user's data directory: default store, key of the ledger, installed demos (TREADLE_HOME)."""
     store: str
     """The store's URL (TREADLE_STORE)."""
+    organization: str
+    """Whose part of a server's store it is (TREADLE_ORGANIZATION)."""
+    cache: str
+    """Where reads are kept for a while: 'memory', 'off' or the URL of a Redis (TREADLE_CACHE)."""
     workers: int
     """Worker threads that one run may use at a time (TREADLE_WORKERS)."""
     tethers: tuple[str, ...]
@@ -32,6 +36,8 @@ class Settings:
         return cls(
             home=home,
             store=found.get("TREADLE_STORE") or f"duckdb:///{(home / 'treadle.duckdb').as_posix()}",
+            organization=_name("TREADLE_ORGANIZATION", found.get("TREADLE_ORGANIZATION") or "local"),
+            cache=_cache(found.get("TREADLE_CACHE") or "memory"),
             workers=_count("TREADLE_WORKERS", found.get("TREADLE_WORKERS"), min(32, (os.cpu_count() or 2) + 4)),
             tethers=tuple(part for part in found.get("TREADLE_TETHERS", "").split(os.pathsep) if part),
         )
@@ -51,3 +57,15 @@ def _count(name: str, text: str | None, default: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000:
         raise SettingInvalid(name=name, reason=f"{text!r} is not a number from 1 to 1000")
     return int(text)
+
+
+def _name(variable: str, text: str) -> str:
+    if len(text) > 100 or not text.isprintable():
+        raise SettingInvalid(name=variable, reason="it is longer than 100 characters or has some that can't be seen")
+    return text
+
+
+def _cache(text: str) -> str:
+    if text not in ("memory", "off") and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingInvalid(name="TREADLE_CACHE", reason=f"{text!r} is neither 'memory', 'off' nor a redis:// URL")
+    return text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from engine.domain.canonical import Json, canonical_bytes
 from engine.domain.events import Draft
-from engine.ports import Catalog, Clock, PutSetting, Record
+from engine.domain.writes import PutSetting, Record
+from engine.ports import Catalog, Clock
 
 
 class StoreSettings:

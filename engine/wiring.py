@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.drafts import Drafts
 from engine.engine import Engine
@@ -26,6 +28,8 @@ from engine.tethers import Registry
 
 MEMORY = "memory:"
 _DUCKDB = "duckdb:///"
+_POSTGRES = ("postgresql", "postgres")
+_NEO4J = ("neo4j", "bolt")
 
 
 def open_engine(
@@ -39,7 +43,8 @@ def open_engine(
     """Open a store and return the engine over it.
 
     Args:
-        store: 'duckdb:///FILE', a path, or 'memory:'. None: the user's own store (TREADLE_STORE).
+        store: 'duckdb:///FILE', a path, 'postgresql://…', 'neo4j://…' or 'memory:'. None: the user's own store
+            (TREADLE_STORE).
         tethers: functions, modules or files with functions, besides the library and installed ones.
         actor: who acts, as the ledger names them.
         roots: folders where relative paths of files are looked for, after the current one.
@@ -49,7 +54,8 @@ def open_engine(
     chosen = settings or Settings.from_environment()
     url = str(store) if store is not None else chosen.store
     registry = Registry(sources=(*chosen.tethers, *tethers), roots=tuple(Path(root) for root in roots))
-    catalog, journal, blobs, checkpoints = open_stores(url, chosen.home)
+    stored, journal, blobs, checkpoints = open_stores(url, chosen)
+    catalog = stored if url == MEMORY else _cached(stored, chosen)
     clock, workers, expressions = SystemClock(), Workers(), Cel()
     models = Models(catalog, clock, registry, expressions, actor=actor)
     services = Services(
@@ -70,26 +76,104 @@ def open_engine(
     )
 
 
-def open_stores(url: str, home: Path) -> tuple[Catalog, Journal, Blobs, CheckpointFile | None]:
-    """Open the catalog, the journal, the blobs and the checkpoints behind a store URL."""
-    if url == MEMORY:
-        from engine.storage.memory import MemoryBlobs, MemoryCatalog, MemoryJournal
+class Stores(NamedTuple):
+    """What is behind a store URL."""
 
-        return MemoryCatalog(), MemoryJournal(), MemoryBlobs(), None
-    path = _file_of(url)
+    catalog: Catalog
+    journal: Journal
+    blobs: Blobs
+    checkpoints: CheckpointFile | None
+    """None for a store that ends with the process."""
+
+    def close(self) -> None:
+        """Let go of all."""
+        self.journal.close()
+        self.catalog.close()
+
+
+def open_stores(url: str, settings: Settings, *, migrate: bool = False) -> Stores:
+    """Open the catalog, the journal, the blobs and the checkpoints behind a store URL; `migrate` upgrades it."""
+    scheme = url.partition(":")[0]
+    if url == MEMORY:
+        return _open_memory(settings)
+    if scheme in _POSTGRES:
+        return _open_postgres(url, settings, migrate=migrate)
+    if scheme.partition("+")[0] in _NEO4J:
+        return _open_neo4j(url, settings)
+    return _open_file(_file_of(url), settings, migrate=migrate)
+
+
+def _open_memory(settings: Settings) -> Stores:
+    from engine.storage.memory import MemoryCatalog
+    from engine.storage.memory_journal import MemoryBlobs, MemoryJournal
+
+    return Stores(MemoryCatalog(organization=settings.organization), MemoryJournal(), MemoryBlobs(), None)
+
+
+def _open_file(path: Path, settings: Settings, *, migrate: bool) -> Stores:
     from engine.storage.blobs import FileBlobs
     from engine.storage.journal_sqlite import SqliteJournal
     from engine.storage.sql.duckdb import open_duckdb
 
-    catalog = open_duckdb(path)
-    try:
+    catalog = open_duckdb(path, organization=settings.organization, migrate=migrate)
+    with _closing_on_failure(catalog):
         journal = SqliteJournal(path.with_name(path.name + ".journal"))
         blobs = FileBlobs(path.with_name(path.name + ".blobs"))
-        checkpoints = CheckpointFile(path.with_name(path.name + ".checkpoints"), _key(home))
+        checkpoints = CheckpointFile(path.with_name(path.name + ".checkpoints"), _key(settings.home))
+    return Stores(catalog, journal, blobs, checkpoints)
+
+
+def _open_postgres(url: str, settings: Settings, *, migrate: bool) -> Stores:
+    from engine.storage.journal_postgres import PostgresJournal
+    from engine.storage.sql.postgres import open_postgres
+    from engine.storage.sql.postgres_blobs import PostgresBlobs
+
+    catalog = open_postgres(url, organization=settings.organization, migrate=migrate)
+    with _closing_on_failure(catalog):
+        journal = PostgresJournal(url, organization=settings.organization)
+        return Stores(catalog, journal, PostgresBlobs(catalog.database), _checkpoints_of(catalog, settings))
+
+
+def _open_neo4j(url: str, settings: Settings) -> Stores:
+    from engine.storage.neo4j import Neo4jBlobs, Neo4jJournal, open_neo4j
+
+    catalog = open_neo4j(url, organization=settings.organization)
+    with _closing_on_failure(catalog):
+        journal = Neo4jJournal(url, organization=settings.organization)
+        blobs = Neo4jBlobs(url, organization=settings.organization)
+        return Stores(catalog, journal, blobs, _checkpoints_of(catalog, settings))
+
+
+@contextmanager
+def _closing_on_failure(catalog: Catalog) -> Generator[None]:
+    try:
+        yield
     except BaseException:
         catalog.close()
         raise
-    return catalog, journal, blobs, checkpoints
+
+
+def _cached(catalog: Catalog, settings: Settings) -> Catalog:
+    if settings.cache == "off":
+        return catalog
+    from engine.storage.cache.catalog import CachedCatalog
+
+    if settings.cache == "memory":
+        from engine.storage.cache.memory import MemoryCache
+
+        return CachedCatalog(catalog, MemoryCache())
+    from engine.storage.cache.redis import RedisCache
+
+    with _closing_on_failure(catalog):
+        place = f"{catalog.describe()['place']} {catalog.organization}"
+        return CachedCatalog(catalog, RedisCache(settings.cache, prefix=place))
+
+
+def _checkpoints_of(catalog: Catalog, settings: Settings) -> CheckpointFile:
+    """Keep the checkpoints of a server's store in the user's own folder: outside of what they vouch for."""
+    place = f"{catalog.describe()['place']} {catalog.organization}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return CheckpointFile(settings.home / "checkpoints" / f"{name}.jsonl", _key(settings.home))
 
 
 def _file_of(url: str) -> Path:

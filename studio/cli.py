@@ -14,7 +14,8 @@ import typer
 
 from engine.domain.canonical import Json, loads
 from engine.errors import FileMissing, LedgerTampered, NotJson
-from studio import run_report, terminal
+from studio import run_report, store_commands, terminal
+from studio.store_commands import JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -28,11 +29,8 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(help="The record of everything that changed.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+store_commands.register(app)
 
-StoreOption = Annotated[
-    str | None, typer.Option("--store", help="duckdb:///FILE or memory:. Default: your own store.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TethersOption = Annotated[
     list[str] | None,
     typer.Option("--tethers", help="A module or file with functions. May be given several times.", show_default=False),

@@ -7,6 +7,9 @@ view = edit("Penguin field report", engine=eng)
 view                     # draws the editor
 view.model               # the model as it is on the screen, in any later cell
 view.run({"source": "data/penguins.csv"}).outputs
+
+Nothing is fetched from elsewhere: the kernel sends Panel's scripts and style sheets. Above the editor stands a still
+picture of the model, unseen while the editor is there: it is what a saved notebook shows.
 """
 
 from __future__ import annotations
@@ -15,15 +18,21 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import panel as pn
+from bokeh.core.serialization import Serializer
+from bokeh.models import ImportedStyleSheet
+from markupsafe import Markup
 from panel.custom import JSComponent
+from panel.io.notebook import replace_inline_css
 from panel.viewable import Viewer
 
 from engine.domain.model import FunctionModel
 from engine.runs import RunHandle
 from studio.editor.state import EditorState, open_state
 from studio.editor.workbench import Workbench
+from studio.picture import data_address, picture
 from studio.theme import TreadleDesign
 
 if TYPE_CHECKING:
@@ -32,10 +41,18 @@ if TYPE_CHECKING:
 HEIGHT = 560
 _TOKENS = (Path(__file__).parent / "theme" / "tokens.css").read_text(encoding="utf-8")
 _KINDS = {"bad": "error", "ok": "success"}
+_REDRAWN_AFTER_S = 0.5
+# The picture gives way to an editor with a kernel below it; where there is none, only the picture is shown.
+_STILL = Markup("""<style>
+.jp-OutputArea-child:has(.treadle-picture):has(+ .jp-OutputArea-child > * > :not(.jupyter-widgets-disconnected)),
+.jp-OutputArea-child:has(.treadle-picture)
+  + .jp-OutputArea-child:not(:has(> * > :not(.jupyter-widgets-disconnected))){{display:none}}
+</style><img class="treadle-picture" alt="{}" src="{}">""")
 
 
 def start() -> None:
     """Load Panel into this notebook from this machine, in the studio's look. Call it in a cell before `edit`."""
+    _send_styles_along()
     pn.extension(inline=True, comms="ipywidgets", design=TreadleDesign)
 
 
@@ -70,6 +87,9 @@ class EditorView(Viewer):
             self._bench.view, PageTokens(margin=0, width=0, height=0), design=TreadleDesign, height=height,
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
+        self._picture = uuid4().hex
+        self._redraw: threading.Timer | None = None
+        self._unfollow: Callable[[], None] | None = None
 
     @property
     def model(self) -> FunctionModel:
@@ -93,6 +113,9 @@ class EditorView(Viewer):
 
     def close(self) -> None:
         """Let go of the model."""
+        if self._unfollow is not None:
+            self._unfollow()
+            self._unfollow = None
         self._bench.close()
 
     def _say(self, text: str, tone: str) -> None:
@@ -101,6 +124,32 @@ class EditorView(Viewer):
     def __panel__(self) -> Any:
         """Return what the cell shows."""
         return self._view
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self._still(), raw=True, display_id=self._picture)
+        display(self._view)
+        if self._unfollow is None:
+            self._unfollow = self.state.on_change(lambda *_: self._redraw_soon())
+
+    def _still(self) -> dict[str, str]:
+        """Return the model as an output that needs no kernel."""
+        address = data_address(picture(self.state.scene.graph()))
+        return {"text/html": _STILL.format(repr(self), address), "text/plain": repr(self)}
+
+    def _redraw_soon(self) -> None:
+        """Bring the picture up to date: once for many changes that follow each other."""
+        if self._redraw is None or not self._redraw.is_alive():
+            self._redraw = threading.Timer(_REDRAWN_AFTER_S, self._redraw_now)
+            self._redraw.daemon = True
+            self._redraw.start()
+
+    def _redraw_now(self) -> None:
+        from IPython.display import update_display
+
+        self._redraw = None
+        update_display(self._still(), raw=True, display_id=self._picture)
 
     def __repr__(self) -> str:
         return f"<Editor of {self.model.name!r}: {len(self.model.nodes)} nodes, {len(self.model.wires)} wires>"
@@ -155,6 +204,26 @@ class PageTokens(JSComponent):
       new MutationObserver(follow).observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
     }
     """.replace("CSS_TEXT", "`" + _TOKENS.replace("\\", "\\\\").replace("`", "\\`") + "`")
+
+
+def _send_styles_along() -> None:
+    """Send the text of Panel's own style sheets from now on, not an address on its CDN.
+
+    With `inline=True` Panel does so for what a cell draws first. What comes later it links again, and nothing of its
+    settings changes that; so it is done where a style sheet is written down for the browser.
+    """
+    linked = ImportedStyleSheet.to_serializable
+    if linked.__module__ == __name__:
+        return
+
+    def sent(self: ImportedStyleSheet, serializer: Serializer) -> Any:
+        found = replace_inline_css(self)
+        if found is self:
+            return linked(self, serializer)
+        serializer.add_ref(self, self.ref)
+        return {"type": "object", "name": "InlineStyleSheet", "id": self.id, "attributes": {"css": found.css}}
+
+    ImportedStyleSheet.to_serializable = sent  # type: ignore[method-assign]
 
 
 def _opened(store: str | None) -> Engine:

@@ -16,18 +16,21 @@ from rich.table import Table
 
 from engine.errors import (
     FileMissing,
+    ModelInvalid,
     ModelNotFound,
+    QueryRefused,
     RunNotFound,
     SettingInvalid,
     StoreError,
     TetherSourceBroken,
+    TransferRefused,
     TreadleError,
     VersionNotFound,
 )
 from engine.execution.frames import RunEvent, Watch
 
 DONE, BAD, USAGE, ENVIRONMENT = 0, 1, 2, 3
-_USAGE_ERRORS = (FileMissing, ModelNotFound, RunNotFound, VersionNotFound, TetherSourceBroken)
+_USAGE_ERRORS = (FileMissing, ModelNotFound, QueryRefused, RunNotFound, VersionNotFound, TetherSourceBroken)
 _TONES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "skipped": "dim", "running": "blue"}
 
 _PIPE_WIDTH = 200
@@ -42,6 +45,8 @@ def exit_code(error: TreadleError) -> int:
     """Return the exit code that an error asks for: 1 what was asked about is bad, 2 usage, 3 environment."""
     if isinstance(error, _USAGE_ERRORS):
         return USAGE
+    if isinstance(error, TransferRefused):
+        return BAD
     return ENVIRONMENT if isinstance(error, StoreError | SettingInvalid) else BAD
 
 
@@ -58,9 +63,14 @@ def reported() -> Iterator[None]:
     try:
         yield
     except TreadleError as error:
-        stop(str(error), getattr(error, "exit_code", exit_code(error)))
+        stop(f"{error}{_hint(error)}", getattr(error, "exit_code", exit_code(error)))
     except KeyboardInterrupt:
         stop("Stopped.", 130)
+
+
+def _hint(error: TreadleError) -> str:
+    """Return which command says more, or nothing."""
+    return " 'treadle validate' lists them." if isinstance(error, ModelInvalid) and error.facts.get("others") else ""
 
 
 def document(value: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import Boundary, NestedModel, Stage, Tether
 from engine.domain.runs import Durability, Run, Step
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Semver
 from engine.errors import TetherUnknown
 from engine.execution.frames import Outcome, RunEvent, Watch
@@ -20,8 +21,8 @@ from engine.execution.records import Recovered, fold
 from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
 from engine.expressions import Cel
-from engine.ports import Invoke, Journal, StepContext, TetherSpec
-from engine.storage.memory import MemoryBlobs
+from engine.ports import Invoke, Journal, StepContext
+from engine.storage.memory_journal import MemoryBlobs
 from engine.system import EnvironmentSecrets, SystemClock
 
 Wiring = Iterable[tuple[str, str, str, str]]

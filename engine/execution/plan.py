@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Action, AgentTask, Boundary, Knowledge, NestedModel, Stage, Tether
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Expression
 from engine.errors import ModelInvalid, ProviderMissing
-from engine.ports import Invoke, ModelSource, Tethers, TetherSpec
+from engine.ports import Invoke, ModelSource, Tethers
 
 ACTION, SOURCE, SINK, BEGIN, END = range(5)
 _MOST_LEVELS = 100

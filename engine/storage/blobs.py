@@ -48,6 +48,10 @@ class FileBlobs:
             raise StoreCorrupted(path=place, reason="its bytes are not those it is named after")
         return data
 
+    def names(self) -> list[str]:
+        """Return the names of all values, in order."""
+        return sorted(found.name for found in self._directory.glob("??/??/*") if _NAME.fullmatch(found.name))
+
     def _place(self, name: str) -> Path:
         return self._directory / name[:2] / name[2:4] / name
 

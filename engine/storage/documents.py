@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch, edit_json
+from engine.domain.entities import ENTITY, AnyEntity
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step, StoredValue
 from engine.domain.versions import Version
@@ -109,6 +110,16 @@ def step_json(step: Step) -> Json:
 def step_from(plain: Json) -> Step:
     """Read back what `step_json` wrote."""
     return Step.model_validate({**plain, "outputs": values_from(plain["outputs"])})
+
+
+def entity_json(entity: AnyEntity) -> Json:
+    """Return an entity."""
+    return entity.model_dump(mode="json")
+
+
+def entity_from(plain: Json) -> AnyEntity:
+    """Read back what `entity_json` wrote."""
+    return ENTITY.validate_python(plain)
 
 
 def values_json(values: Mapping[str, StoredValue]) -> Json:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from unicodedata import normalize
 
+from engine.domain.entities import Entity
 from engine.domain.events import Draft
 from engine.domain.model import FunctionModel
+from engine.domain.nodes import Node
 from engine.domain.runs import Run
 
 
@@ -27,9 +30,19 @@ def model_search(model: FunctionModel) -> str:
     return f"{fold(model.name)}\n{fold(model.description)}"
 
 
-def tag_search(model: FunctionModel) -> str:
-    """Return a model's tags, each between line breaks: tags have none inside."""
-    return "\n" + "".join(f"{fold(tag)}\n" for tag in model.tags)
+def tag_search(tags: Iterable[str]) -> str:
+    """Return tags, each between line breaks: tags have none inside."""
+    return "\n" + "".join(f"{fold(tag)}\n" for tag in tags)
+
+
+def entity_search(entity: Entity) -> str:
+    """Return where a search for entities looks."""
+    return "\n".join(map(fold, entity.words))
+
+
+def subjects(entity: Entity) -> str:
+    """Return the ids that an entity is about, each between line breaks: ids have none inside."""
+    return "\n" + "".join(f"{shown(one)}\n" for one in entity.about)
 
 
 def run_search(run: Run) -> str:
@@ -41,3 +54,19 @@ def entry_search(entry: Draft) -> str:
     """Return where a search in the ledger looks: everything that words were put into. Compared with `lower`."""
     words = (entry.actor, entry.action, entry.entity_kind, entry.entity, entry.run, entry.request, entry.patch)
     return "\n".join(word or "" for word in words).lower()
+
+
+def holds(model: FunctionModel, text: str) -> bool:
+    """Say whether a search for models finds this one."""
+    wanted = fold(text)
+    return wanted in model_search(model) or any(wanted in fold(node.name) for node in model.nodes.values())
+
+
+def is_tagged(tags: Iterable[str], tag: str | None) -> bool:
+    """Say whether `tag` is among the tags, without case; None asks for none."""
+    return tag is None or fold(tag) in map(fold, tags)
+
+
+def is_asked_for(node: Node, text: str, tag: str | None) -> bool:
+    """Say whether a search for nodes finds this one."""
+    return fold(text) in fold(node.name) and is_tagged(node.tags, tag)

@@ -1,62 +1,61 @@
-"""Catalog, journal and blobs in memory: for tests and throw-away sessions, and the reference of the contract."""
+"""The catalog in memory: for tests and throw-away sessions, and the reference of the contract."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import RLock
+from threading import Condition, RLock
 from typing import TypeVar
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
+from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Draft, Entry, Head
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
-from engine.errors import (
-    JournalBroken,
-    ModelExists,
-    ModelNotFound,
-    StaleRevision,
-    StoreConflict,
-    StoreCorrupted,
-    StoreUnreachable,
-)
-from engine.ledger.chain import Row, link, row_of
-from engine.ports import (
+from engine.domain.writes import (
+    Answer,
+    EdgeRow,
     InsertBatch,
     InsertModel,
     InsertVersion,
-    JournalRecord,
     ModelRow,
+    NodeRow,
+    PutEntity,
     PutRun,
     PutSetting,
     PutSteps,
     Record,
+    RemoveEntity,
     UpdateModel,
     Write,
 )
-from engine.storage.changes import change_times
+from engine.errors import ModelExists, ModelNotFound, QueryRefused, StaleRevision, StoreConflict, StoreUnreachable
+from engine.ledger.chain import Row, link, row_of
+from engine.storage.changes import change_times, edge_rows, listed, refuse_foreign
 from engine.storage.documents import json_text, json_value
-from engine.storage.folding import entry_search, fold, model_search, run_search, shown, tag_search
+from engine.storage.folding import entity_search, entry_search, fold, holds, is_asked_for, is_tagged, run_search
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _PLACE = "memory:"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class MemoryCatalog:
     """A catalog that lives as long as the process. One lock; a failing commit is taken back write by write."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, organization: str = "local") -> None:
         """Start empty."""
+        self.organization = organization
         self._lock = RLock()
+        self._news = Condition(self._lock)
         self._closed = False
         self._models: dict[str, FunctionModel] = {}
-        self._names: dict[tuple[str, str], str] = {}
+        self._names: dict[str, str] = {}
         self._updated: dict[str, datetime] = {}
         self._batches: dict[tuple[str, int], EditBatch] = {}
         self._versions: dict[tuple[str, str], Version] = {}
@@ -65,10 +64,12 @@ class MemoryCatalog:
         self._entries: list[Entry] = []
         self._head = Head()
         self._settings: dict[str, Json] = {}
+        self._entities: dict[tuple[Kind, str], AnyEntity] = {}
         self._undo: list[Callable[[], object]] = []
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
+        refuse_foreign(writes, self.organization)
         with self._open():
             head, count = self._head, len(self._entries)
             self._undo = []
@@ -82,6 +83,7 @@ class MemoryCatalog:
                 del self._entries[count:]
                 self._head = head
                 raise
+            self._news.notify_all()
             return tuple(self._entries[count:])
 
     def model(self, model: str) -> FunctionModel | None:
@@ -89,10 +91,10 @@ class MemoryCatalog:
         with self._open():
             return self._models.get(model)
 
-    def model_named(self, name: str, *, organization: str = "local") -> FunctionModel | None:
+    def model_named(self, name: str) -> FunctionModel | None:
         """Return the model of this name (without case) that is not deleted."""
         with self._open():
-            return self._models.get(self._names.get((organization, fold(name)), ""))
+            return self._models.get(self._names.get(fold(name), ""))
 
     def models(
         self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
@@ -100,12 +102,51 @@ class MemoryCatalog:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
         with self._open():
             found = [
-                self._row(model)
+                listed(model, self._updated[model.id])
                 for model in self._models.values()
-                if (model.deleted_at is not None) == deleted and _holds(model, text) and _is_tagged(model, tag)
+                if (model.deleted_at is not None) == deleted and holds(model, text) and is_tagged(model.tags, tag)
             ]
         found.sort(key=lambda row: (row.updated_at, row.id), reverse=True)
         return found[offset : offset + limit]
+
+    def nodes(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[NodeRow]:
+        """List nodes by model and node id; see `engine.ports.Catalog`."""
+        found = [
+            NodeRow(of.id, node.id, node.kind, node.name, node.tags)
+            for of in self._alive(model)
+            for node in of.nodes.values()
+            if kind in (None, node.kind) and is_asked_for(node, text, tag)
+        ]
+        return sorted(found)[offset : offset + limit]
+
+    def edges(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[EdgeRow]:
+        """List edges by model, kind and id; see `engine.ports.Catalog`."""
+        found = [
+            row
+            for of in self._alive(model)
+            for row in edge_rows(of)
+            if kind in (None, row.kind)
+            and any(is_asked_for(of.nodes[end], text, tag) for end in (row.source, row.target) if end in of.nodes)
+        ]
+        return sorted(found, key=lambda row: row[:3])[offset : offset + limit]
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return (revision, batch) after a revision, oldest first."""
@@ -156,8 +197,7 @@ class MemoryCatalog:
         """Return the steps of a run by start time and path, those that never started last."""
         with self._open():
             found = [step for step in self._steps.values() if step.run == run]
-        never = datetime.max.replace(tzinfo=UTC)
-        return sorted(found, key=lambda step: (step.started_at or never, step.path))
+        return sorted(found, key=lambda step: (step.started_at or _NEVER, step.path))
 
     def entries(
         self,
@@ -202,6 +242,50 @@ class MemoryCatalog:
         with self._open():
             return self._settings.get(key)
 
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until the ledger's head is beyond `after`."""
+        with self._open():
+            return self._news.wait_for(lambda: self._head.sequence > after, timeout_s)
+
+    def settings(self) -> dict[str, Json]:
+        """Return all settings by key."""
+        with self._open():
+            return dict(sorted(self._settings.items()))
+
+    def entity(self, kind: Kind, key: str) -> AnyEntity | None:
+        """Return an entity, or None."""
+        with self._open():
+            return self._entities.get((kind, key))
+
+    def entities(
+        self,
+        kind: Kind,
+        *,
+        about: str | None = None,
+        text: str = "",
+        due_before: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[AnyEntity]:
+        """List entities of a kind; see `engine.ports.Catalog`."""
+        wanted = fold(text)
+        with self._open():
+            found = [
+                entity
+                for (kept_kind, _), entity in self._entities.items()
+                if kept_kind == kind
+                and (about is None or about in entity.about)
+                and wanted in entity_search(entity)
+                and (due_before is None or (entity.due_at is not None and entity.due_at < due_before))
+            ]
+        found.sort(key=lambda one: ((one.due_at or _NEVER) if due_before else _NEVER, one.key))
+        return found[offset : offset + limit]
+
+    def query(self, sql: str, *, limit: int | None = None) -> Answer:
+        """Refuse: there is no SQL here."""
+        del sql, limit
+        raise QueryRefused(reason="a store in memory speaks no SQL; use a DuckDB or Postgres store")
+
     def describe(self) -> dict[str, Json]:
         """Return facts for 'doctor'."""
         with self._open():
@@ -214,6 +298,7 @@ class MemoryCatalog:
                 "runs": len(self._runs),
                 "steps": len(self._steps),
                 "entries": len(self._entries),
+                "entities": len(self._entities),
                 "size_bytes": 0,
             }
 
@@ -241,15 +326,32 @@ class MemoryCatalog:
                 self._add(self._batches, (batch.model, revision), batch)
             case InsertVersion(version=version):
                 self._add(self._versions, (version.model, str(version.number)), version)
-            case PutRun(run=run):
-                self._put(self._runs, run.id, run)
-            case PutSteps(steps=steps):
-                for step in steps:
-                    self._put(self._steps, (step.run, step.path), step)
-            case PutSetting(key=key, value=value):
-                self._put(self._settings, key, json_value(json_text(value)))
+            case PutRun() | PutSteps() | PutSetting():
+                self._put_plain(write)
+            case PutEntity() | RemoveEntity():
+                self._perform_entity(write)
             case Record(draft=draft):
                 self._record(draft)
+
+    def _put_plain(self, write: PutRun | PutSteps | PutSetting) -> None:
+        if isinstance(write, PutRun):
+            self._put(self._runs, write.run.id, write.run)
+        elif isinstance(write, PutSetting):
+            self._put(self._settings, write.key, json_value(json_text(write.value)))
+        else:
+            for step in write.steps:
+                self._put(self._steps, (step.run, step.path), step)
+
+    def _perform_entity(self, write: PutEntity | RemoveEntity) -> None:
+        where = (write.entity.kind, write.entity.key) if isinstance(write, PutEntity) else (write.kind, write.key)
+        kept = self._entities.get(where)
+        current = 0 if kept is None else kept.revision
+        if write.expected_revision not in (None, current):
+            raise StaleRevision(current=current, based_on=write.expected_revision)
+        if isinstance(write, PutEntity):
+            self._put(self._entities, where, write.entity)
+        elif kept is not None:
+            self._take(self._entities, where)
 
     def _record(self, draft: Draft) -> None:
         (entry,) = link(self._head, [draft])
@@ -259,9 +361,9 @@ class MemoryCatalog:
     def _put_model(self, model: FunctionModel, updated: datetime) -> None:
         old = self._models.get(model.id)
         if old is not None and old.deleted_at is None:
-            self._take(self._names, (old.organization, fold(old.name)))
+            self._take(self._names, fold(old.name))
         if model.deleted_at is None:
-            key = (model.organization, fold(model.name))
+            key = fold(model.name)
             if key in self._names:
                 raise ModelExists(name=model.name)
             self._put(self._names, key, model.id)
@@ -283,6 +385,10 @@ class MemoryCatalog:
         if stored.revision != expected:
             raise StaleRevision(current=stored.revision, based_on=expected)
 
+    def _alive(self, model: str | None) -> list[FunctionModel]:
+        with self._open():
+            return [one for one in self._models.values() if one.deleted_at is None and model in (None, one.id)]
+
     def _put(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
         if key in kept:
             old = kept[key]
@@ -294,104 +400,3 @@ class MemoryCatalog:
     def _take(self, kept: dict[_K, _V], key: _K) -> None:
         old = kept.pop(key)
         self._undo.append(lambda: kept.__setitem__(key, old))
-
-    def _row(self, model: FunctionModel) -> ModelRow:
-        return ModelRow(
-            id=model.id,
-            name=model.name,
-            description=shown(model.description),
-            status=model.status,
-            revision=model.revision,
-            version=None if model.version is None else str(model.version),
-            tags=model.tags,
-            nodes=len(model.nodes),
-            updated_at=self._updated[model.id],
-            deleted_at=model.deleted_at,
-        )
-
-
-class MemoryJournal:
-    """A journal for runs that need not survive the process."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._lock = RLock()
-        self._closed = False
-        self._tickets = 0
-        self._records: dict[str, list[JournalRecord]] = {}
-
-    def append(self, record: JournalRecord) -> int:
-        """Keep a record and return its ticket."""
-        with self._open():
-            self._records.setdefault(record.run, []).append(record)
-            self._tickets += 1
-            return self._tickets
-
-    def sync(self, ticket: int) -> None:
-        """Return at once: nothing here survives anyway."""
-        with self._open():
-            del ticket
-
-    def read(self, run: str) -> list[JournalRecord]:
-        """Return the records of a run in order."""
-        with self._open():
-            return list(self._records.get(run, ()))
-
-    def unfinished(self) -> list[str]:
-        """Return the runs that have records, oldest first."""
-        with self._open():
-            return list(self._records)
-
-    def claim(self, run: str) -> bool:
-        """Return True: there is no other process."""
-        with self._open():
-            del run
-            return True
-
-    def forget(self, run: str) -> None:
-        """Drop the records of a run."""
-        with self._open():
-            self._records.pop(run, None)
-
-    def close(self) -> None:
-        """Refuse further use. Calling it twice is harmless."""
-        with self._lock:
-            self._closed = True
-
-    @contextmanager
-    def _open(self) -> Generator[None]:
-        with self._lock:
-            if self._closed:
-                raise JournalBroken(path=_PLACE, reason="it was closed")
-            yield
-
-
-class MemoryBlobs:
-    """Large values in a dict."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._kept: dict[str, bytes] = {}
-
-    def put(self, data: bytes) -> str:
-        """Keep `data` and return its SHA-256 in hex."""
-        name = hashlib.sha256(data).hexdigest()
-        self._kept[name] = bytes(data)
-        return name
-
-    def get(self, sha256: str) -> bytes:
-        """Return the bytes of this name; `StoreCorrupted` if there are none."""
-        data = self._kept.get(sha256)
-        if data is None:
-            raise StoreCorrupted(path=_PLACE, reason=f"the value {sha256} is missing")
-        return data
-
-
-def _holds(model: FunctionModel, text: str) -> bool:
-    wanted = fold(text)
-    names: Sequence[str] = [fold(node.name) for node in model.nodes.values()] if wanted else ()
-    return wanted in model_search(model) or any(wanted in name for name in names)
-
-
-def _is_tagged(model: FunctionModel, tag: str | None) -> bool:
-    return tag is None or f"\n{fold(tag)}\n" in tag_search(model)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_origin, is_typeddict, overload
 
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Schema
 from engine.errors import TetherUndescribed, TreadleError
-from engine.ports import TetherSpec
 from engine.tethers.annotations import ANYTHING, Kind, hints_of, is_context, kind_of
 from engine.tethers.chart import Chart
 from engine.tethers.docstrings import Docs, docs_of

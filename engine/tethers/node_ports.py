@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from engine.domain.schemas import TABLE
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port
 from engine.errors import TreadleError
 from engine.expressions import variables
-from engine.ports import TetherSpec
 
 _AFTER_FROM = re.compile(
     r"\b(?:from|join|pivot|unpivot)\s+(\"(?:[^\"]|\"\")+\"|[A-Za-z_]\w*\b)(?!\s*[(.])", re.IGNORECASE

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from engine.domain.tether_spec import TetherSpec
 from engine.errors import TetherSourceBroken, TetherUnknown
-from engine.ports import Invoke, TetherSpec
+from engine.ports import Invoke
 from engine.tethers.calling import invoke_for
 from engine.tethers.describe import Described, describe, marks_of
 from engine.tethers.folders import Folders

@@ -5,21 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import panel as pn
-
-from engine.errors import StoreUnreachable
-from studio.session import Session
 
 _T = TypeVar("_T")
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="studio-page")
 
 
+class Tab(Protocol):
+    """What slow work needs of the browser tab it is done for."""
+
+    def later(self, function: Callable[[], object]) -> None:
+        """Run a function where widgets may be changed, soon."""
+        ...
+
+    def show(self, error: BaseException) -> None:
+        """Tell the person of an error."""
+        ...
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call back once, when the tab has gone."""
+        ...
+
+
 class Latest:
     """One place of a page that is filled by work in a thread; only the newest result is shown."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Tab) -> None:
         """Fill a place of `session`'s page."""
         self._session = session
         self._asked = 0
@@ -45,11 +58,21 @@ class Latest:
 
 
 class Repeat:
-    """Calls `work` every `interval_s` in a thread of its own until `stop` is called or the tab closes."""
+    """Calls `work` every `interval_s` in a thread of its own until `stop` is called or the tab closes.
 
-    def __init__(self, session: Session, work: Callable[[], object], *, interval_s: float) -> None:
+    An error of a kind in `ends_with` ends it without a word, any other one is told.
+    """
+
+    def __init__(
+        self,
+        session: Tab,
+        work: Callable[[], object],
+        *,
+        interval_s: float,
+        ends_with: type[Exception] | tuple[type[Exception], ...] = (),
+    ) -> None:
         """Begin one interval after the browser has the page: what is told to the frame before that is lost."""
-        self._work, self._session, self._interval_s = work, session, interval_s
+        self._work, self._session, self._interval_s, self._ends_with = work, session, interval_s, ends_with
         self._over = threading.Event()
         session.on_close(self.stop)
         pn.state.onload(self._begin)
@@ -65,8 +88,8 @@ class Repeat:
         while not self._over.wait(self._interval_s):
             try:
                 self._work()
-            except StoreUnreachable:
-                return  # the studio is being closed
+            except self._ends_with:
+                return
             except Exception as error:  # noqa: BLE001  told once; repeating it would flood the page
                 self._session.show(error)
                 return

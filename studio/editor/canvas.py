@@ -14,8 +14,8 @@ from engine.domain.model import FunctionModel
 from engine.domain.nodes import ActionFields, AgentTask, Boundary, Knowledge, NestedModel, Node, Stage, Tether
 from engine.domain.rules import Finding
 from engine.domain.schemas import short_name, why_not
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port
-from engine.ports import TetherSpec
 from studio.editor import templates
 
 View = dict[str, Any]

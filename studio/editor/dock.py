@@ -34,6 +34,8 @@ pre{margin:0;padding:10px 14px;border:0;background:none;font:var(--t2)/1.6 var(-
 p{margin:0;padding:22px 16px;color:var(--ink-3);text-align:center;font-size:var(--t2)}
 p.failed{padding:10px 14px;text-align:left;color:var(--bad);background:var(--bad-soft)}
 """
+# The names of the values begin where those of the dock's own tabs do.
+_TABS_CSS = ".bk-header{padding-left:4px}"
 Go = Callable[[str], None]
 
 
@@ -217,12 +219,16 @@ class Dock:
         key = tuple((name, value.sha256) for name, value in values.items())
         if self._shown == key:
             return
-        views = [stored_view(self._state.engine, value) for value in values.values()]
+        views = [
+            pn.Column(stored_view(self._state.engine, value), margin=0, sizing_mode="stretch_width", styles=_DATA)
+            for value in values.values()
+        ]
         if len(views) == 1:
             self._body.objects = views
         else:
+            tabs = zip(values, views, strict=True)
             self._body.objects = [
-                pn.Tabs(*zip(values, views, strict=True), dynamic=True, margin=0, sizing_mode="stretch_both")
+                pn.Tabs(*tabs, dynamic=True, margin=0, sizing_mode="stretch_both", stylesheets=[_TABS_CSS])
             ]
         self._shown = key
 
@@ -287,6 +293,7 @@ def _mark(tone: str) -> dict[str, str]:
 
 _HEAD = {"align-items": "center", "padding-right": "8px", "border-bottom": "1px solid var(--line)", "flex": "none"}
 _FRAME = {"background": "var(--surface)", "border-top": "1px solid var(--line)", "flex": "none"}
+_DATA = {"padding": "10px 16px 16px"}
 _PROBLEM_COLUMNS = [{"label": ""}, {"label": "", "width": "180px"}, {"label": "", "width": "90px"}]
 _STEP_COLUMNS = [
     {"label": "Step", "width": "22%"},

@@ -9,8 +9,8 @@ from typing import Any
 from engine.domain.canonical import Json
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import ActionFields, AgentTask, Boundary, Knowledge, NestedModel, Node, Stage, Tether
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import JsonObject, Port, Schema
-from engine.ports import TetherSpec
 from studio.editor.fields import Field, Kind, Section
 
 _LONG_TEXT = ("markdown", "multiline", "textarea", "text")

@@ -10,9 +10,9 @@ from engine.domain import gestures
 from engine.domain.edits import AddNode, Change, Configure, Edit, Move, apply
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import ActionFields, Stage
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Position
 from engine.errors import EditRefused
-from engine.ports import TetherSpec
 from studio.components.flow_editor.intents import Intent
 from studio.editor import templates
 from studio.editor.canvas import undrawn_stages

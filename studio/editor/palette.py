@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.domain.canonical import Json
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port
-from engine.ports import ModelRow, TetherSpec
+from engine.domain.writes import ModelRow
 from engine.tethers import library
 from engine.tethers.describe import describe
 from studio.editor.canvas import ports_view

@@ -9,9 +9,9 @@ from engine.domain.contracts import ports_of_nested
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import AgentTask, Boundary, Knowledge, NestedModel, Node, Stage, Tether
 from engine.domain.schemas import TABLE
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import JsonObject, Port
 from engine.errors import EditRefused
-from engine.ports import TetherSpec
 
 INPUT, OUTPUT, STAGE, GATEWAY, KNOWLEDGE, AGENT = "input", "output", "stage", "gateway", "knowledge", "agent"
 TETHER, NESTED = "tether:", "model:"

@@ -9,7 +9,7 @@ import panel as pn
 from markupsafe import Markup
 
 from engine.domain.model import FunctionModel
-from engine.ports import ModelRow
+from engine.domain.writes import ModelRow
 from studio.editor.parts import Listing, PageKeys
 from studio.editor.state import EditorState, open_state
 from studio.editor.workbench import Workbench

@@ -51,6 +51,7 @@ class Workbench:
         self, state: EditorState, desk: Desk, *, dock: bool = True, folds: dict[str, bool] | None = None
     ) -> None:
         self.state, self.desk = state, desk
+        self._docked = dock
         self.given: dict[str, Any] = {}
         self._listed_s = 0.0
         self._folds: dict[str, bool] = {} if folds is None else folds
@@ -69,11 +70,9 @@ class Workbench:
         self._side = pn.Column(
             self._strip, margin=0, width=_FOLDED_WIDTH, sizing_mode="stretch_height", visible=False, styles=_STRIP
         )
-        middle = pn.Column(
-            self.canvas, *([self.dock.view] if dock else []), margin=0, sizing_mode="stretch_both", styles=_MIDDLE
-        )
+        self.canvas.below = [self.dock.view] if dock else []
         self.view = pn.Row(
-            middle,
+            self.canvas,
             self.inspector.view,
             self._side,
             self.questions.dialog,
@@ -139,7 +138,8 @@ class Workbench:
                 raise
             self.desk.say(str(error), "bad")
         except ModelInvalid as error:
-            self.desk.say(f"The model can't be run. {error.facts.get('first', error)}", "bad")
+            hint = " The Problems tab lists them." if self._docked and error.facts.get("others") else ""
+            self.desk.say(f"{error}{hint}", "bad")
             self.dock.open("problems")
             first = next((finding for finding in self.state.findings if finding.severity == "error"), None)
             node = canvas.subject_node(self.state.model, first.subject) if first is not None else None
@@ -289,5 +289,4 @@ def _canvas_of(state: EditorState) -> FlowEditor:
 
 
 _WHOLE = {"min-height": "0", "background": "var(--canvas)"}
-_MIDDLE = {"min-width": "0", "min-height": "0"}
 _STRIP = {"background": "var(--surface)", "border-left": "1px solid var(--line)"}

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from engine.domain.runs import Run
-from engine.ports import ModelRow
+from engine.domain.writes import ModelRow
+from studio.components import LIST_CSS, table, when
 from studio.demos import Demo
 from studio.theme import duration, icon, number
-from studio.values.listing import LIST_CSS, table, when
 from studio.values.states import status_pill
 
 CSS = (

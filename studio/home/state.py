@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run
-from engine.ports import ModelRow
+from engine.domain.writes import ModelRow
 from studio.demos import Demo, demos, open_demo
 from studio.theme import number
 from studio.values.states import status_of

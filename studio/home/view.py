@@ -11,8 +11,9 @@ import panel as pn
 from markupsafe import Markup
 
 from engine.domain.runs import Run
-from engine.errors import TreadleError
-from engine.ports import ModelRow
+from engine.domain.writes import ModelRow
+from engine.errors import StoreUnreachable, TreadleError
+from studio.components import BOX, QUIET_LABEL, Clickable, Latest, Navigator, Repeat
 from studio.home.dialog import NameDialog
 from studio.home.markup import (
     CARDS_CSS,
@@ -30,9 +31,6 @@ from studio.home.markup import (
 from studio.home.state import MODELS_A_PAGE, HomeState, NameRefused
 from studio.shell import Bar, Crumb, Page, PageContext
 from studio.theme import button, empty_state, html, number
-from studio.values.clickable import Clickable, Navigator
-from studio.values.listing import BOX, QUIET_LABEL
-from studio.values.loading import Latest, Repeat
 
 _LOOK_EVERY_S = 3.0
 _RUNS_PX = 344
@@ -66,7 +64,7 @@ class HomeView:
         state.param.watch(lambda *_: self._ask_models(), ["text", "shown", "deleted"])
         self._show_models(self._load_models())
         self._show_runs(state.runs(), state.interrupted())
-        Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S)
+        Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S, ends_with=StoreUnreachable)
 
     def _layout(self) -> pn.viewable.Viewable:
         words = "Find a model or a node in one"

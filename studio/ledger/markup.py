@@ -7,10 +7,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from engine.domain.events import Entry
+from studio.components import COPY_CSS, LIST_CSS, copy_button, table, when
 from studio.ledger.state import MOST_CHANGES, Change, Found, changes_of, href_of, label_of, words_of
 from studio.theme import exact, icon, number, short_id
-from studio.values.clickable import COPY_CSS, copy_button
-from studio.values.listing import LIST_CSS, table, when
 
 LIST = (
     LIST_CSS

@@ -11,13 +11,11 @@ from typing import Any
 import panel as pn
 from markupsafe import Markup
 
+from studio.components import BOX, QUIET_LABEL, Clickable, Latest
 from studio.ledger.markup import LIST, STORY, entries_html, story_html, verdict_html
 from studio.ledger.state import ACTIONS, Found, LedgerState, Verdict
 from studio.shell import Badge, Bar, Crumb, Page, PageContext
 from studio.theme import button, empty_state, html, icon, number
-from studio.values.clickable import Clickable
-from studio.values.listing import BOX, QUIET_LABEL
-from studio.values.loading import Latest
 
 _STORY_PX = 400
 _VERDICT_CSS = """

@@ -21,12 +21,11 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from markupsafe import Markup
 
+from studio.components import BOX, Clickable
 from studio.runs.run_state import ROWS_A_PAGE, RunState
 from studio.runs.timeline import TimelineBar, TimelineRow, change
 from studio.session import Session
 from studio.theme import apply_bokeh, button, duration, html, icon, number, palette, pill
-from studio.values.clickable import Clickable
-from studio.values.listing import BOX
 
 ROW_PX = 32
 NAMES_PX = 248

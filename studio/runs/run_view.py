@@ -9,7 +9,8 @@ from urllib.parse import quote
 import panel as pn
 from markupsafe import Markup
 
-from engine.errors import RunNotFound
+from engine.errors import RunNotFound, StoreUnreachable
+from studio.components import Latest, Navigator, Repeat
 from studio.runs.gantt import Gantt
 from studio.runs.history import HistoryChart
 from studio.runs.run_state import Failure, History, RunState
@@ -17,8 +18,6 @@ from studio.runs.step_panel import StepPanel
 from studio.shell import Badge, Bar, Crumb, Page, PageContext
 from studio.theme import button, duration, error_card, error_markup, exact, html, icon, number, short_id
 from studio.values import stored_view
-from studio.values.clickable import Navigator
-from studio.values.loading import Latest, Repeat
 from studio.values.states import tone_of, word_of
 
 _LOOK_EVERY_S = 0.5
@@ -63,7 +62,7 @@ class RunPage:
         self._refresh()
         self._draw_cards()
         if state.live:
-            self._repeat = Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S)
+            self._repeat = Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S, ends_with=StoreUnreachable)
 
     def page(self) -> Page:
         """The page for the shell."""

@@ -11,13 +11,12 @@ from markupsafe import Markup
 
 from engine.domain.runs import Attempt, Step, StoredValue
 from engine.errors import TreadleError
+from studio.components import COPY_CSS, Clickable, Latest, copy_button
 from studio.runs.provenance import Given
 from studio.runs.run_state import RunState
 from studio.session import Session
 from studio.theme import duration, error_card, html, icon, number, pill
 from studio.values import value_view
-from studio.values.clickable import COPY_CSS, Clickable, copy_button
-from studio.values.loading import Latest
 from studio.values.states import clock, status_pill, tone_of, word_of
 
 WIDTH_PX = 340

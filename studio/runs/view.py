@@ -10,13 +10,12 @@ import panel as pn
 from markupsafe import Markup
 
 from engine.domain.runs import Run
+from engine.errors import StoreUnreachable
+from studio.components import BOX, LIST_CSS, QUIET_LABEL, Clickable, Latest, Navigator, Repeat, table, when
 from studio.runs.run_view import run_page
 from studio.runs.state import PAGE_ROWS, STATUSES, Found, RunsState
 from studio.shell import Bar, Crumb, Page, PageContext
 from studio.theme import button, duration, empty_state, html, number, short_id
-from studio.values.clickable import Clickable, Navigator
-from studio.values.listing import BOX, LIST_CSS, QUIET_LABEL, table, when
-from studio.values.loading import Latest, Repeat
 from studio.values.states import status_pill, word_of
 
 __all__ = ["page", "run_page"]
@@ -64,7 +63,7 @@ class RunsView:
         self._session = ctx.session
         state.param.watch(lambda *_: self._ask(), ["status", "model", "text", "page"])
         self._show(state.load())
-        Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S)
+        Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S, ends_with=StoreUnreachable)
 
     def _filters(self) -> pn.viewable.Viewable:
         state = self._state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,9 @@ _LONGEST_CELL = 300
 _EXACT_INTEGER = 2**53
 _SMALLEST_PLAIN = 1e-4
 _LARGEST_PLAIN = 1e15
+_NAMES = frozenset({"id", "ids", "key", "code", "pid", "ppid", "uid", "gid", "zip", "postcode"})
+_WORD = re.compile(r"[a-z]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MISSING = "–"
 _ROW_PX = 31
 _HEADER_PX = 33
@@ -180,9 +184,10 @@ def _text(cell: Any) -> str:
 
 
 def _formatter(column: Column, cells: pd.Series) -> Any:
+    if _is_name(column.title) and (cells.dtype.kind in "iu" or (cells.dtype.kind == "f" and _whole(cells.dropna()))):
+        return NumberFormatter(format="0", text_align="right", nan_format=_MISSING)
     if cells.dtype.kind in "iu":
-        plain = "year" in column.title.lower() or column.title.lower() in ("id", "key")
-        return NumberFormatter(format="0" if plain else "0,0", text_align="right", nan_format=_MISSING)
+        return NumberFormatter(format="0,0", text_align="right", nan_format=_MISSING)
     if cells.dtype.kind == "f":
         sizes = cells.abs()
         known = sizes[(sizes > 0) & (sizes < float("inf"))]
@@ -192,9 +197,19 @@ def _formatter(column: Column, cells: pd.Series) -> Any:
     return StringFormatter(text_align=column.align, nan_format=_MISSING, null_format=_MISSING)
 
 
+def _is_name(title: str) -> bool:
+    """Return whether numbers under this title tell things apart, as years and ids do: they are read as written."""
+    words = set(_WORD.findall(_CAMEL.sub(" ", title).lower()))
+    return "year" in title.lower() or bool(words & _NAMES)
+
+
+def _whole(numbers: pd.Series) -> bool:
+    return bool((numbers % 1 == 0).all())
+
+
 def _decimals(known: pd.Series) -> str:
     """Return as many decimals as the column needs, the same in every row so that the points stand in line."""
-    if not len(known) or (known % 1 == 0).all():
+    if _whole(known):
         return ""
     wanted = 4 if known.max() < 1 else 2
     one_is_enough = wanted == 2 and ((known * 10).round(6) % 1 == 0).all()

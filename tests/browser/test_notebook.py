@@ -1,7 +1,8 @@
-"""The editor in a real JupyterLab: a node added by mouse is in `view.model` of the next cell, without a network."""
+"""The editor in a real JupyterLab, without a network: the mouse reaches the kernel; saved, a cell is a picture."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -13,20 +14,39 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-PANEL_STYLES = "https://cdn.holoviz.org/panel/"
 CELLS = (
     'from studio.notebook import edit, start\nstart()\nprint("READY", 1)',
     'import engine\neng = engine.open("memory:")\nview = edit(eng.models.create("By mouse"), engine=eng)\nview',
     'print("NODES", len(view.model.nodes), [node.name for node in view.model.nodes.values()])',
 )
+LATER = """
+import time
+view.state.wish({"type": "add", "node_type": "stage", "position": {"x": 0, "y": 0}, "parent": None, "link": None})
+view.state.wish({"type": "rename", "id": next(iter(view.model.nodes)), "name": "Named later"})
+time.sleep(2)
+"""
 pytestmark = pytest.mark.timeout(180)
+
+
+class Lab(NamedTuple):
+    """A JupyterLab that runs: where it answers, its token, its folder and its settings."""
+
+    host: str
+    token: str
+    home: Path
+    environment: dict[str, str]
+
+    def address(self, name: str) -> str:
+        """Where a notebook of its folder is opened, with no other beside it."""
+        return f"{self.host}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}"
 
 
 def require(found: Any, reason: str) -> None:
@@ -64,8 +84,8 @@ def notebook(cells: tuple[str, ...]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on the loopback with a token; the address of a notebook in it."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on the loopback with a token."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab jupyter_bokeh")
     require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
     home = tmp_path_factory.mktemp("lab")
@@ -87,7 +107,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
     try:
         wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", process)
-        yield f"http://127.0.0.1:{port}/lab/tree/tour.ipynb?token={token}"
+        yield Lab(f"http://127.0.0.1:{port}", token, home, environment)
     finally:
         process.terminate()
         process.wait(20)
@@ -118,6 +138,29 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab that gets no answer from elsewhere, and asks for nothing there."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1100})
+    page = context.new_page()
+    strangers: list[str] = []
+
+    def outside(url: str) -> bool:
+        found = urlsplit(url)
+        return found.scheme not in ("blob", "data") and found.hostname not in ("127.0.0.1", "localhost")
+
+    def refuse(route: Any) -> None:
+        strangers.append(route.request.url)
+        route.abort()
+
+    context.route(outside, refuse)
+    page.on("request", lambda request: strangers.append(request.url) if outside(request.url) else None)
+    page.on("websocket", lambda socket: strangers.append(socket.url) if outside(socket.url) else None)
+    yield page
+    context.close()
+    assert strangers == []
+
+
 def run_first(tab: Any, cell: Any) -> None:
     """Run the first cell; JupyterLab may ask for the kernel once more while that is starting."""
     cell.locator(".jp-InputArea-editor").click()
@@ -129,15 +172,8 @@ def run_first(tab: Any, cell: Any) -> None:
         ready.wait_for(timeout=60_000)
 
 
-def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 1100})
-    tab = context.new_page()
-    host = lab.split("/lab/", maxsplit=1)[0]
-    requested: list[str] = []
-    tab.on("request", lambda request: requested.append(request.url))
-    # Offline: whatever is not of this machine gets no answer.
-    tab.route(lambda url: not url.startswith((host, "blob:", "data:")), lambda route: route.abort())
-    tab.goto(lab)
+def test_a_node_added_by_mouse_is_in_the_next_cell(tab: Any, lab: Lab) -> None:
+    tab.goto(lab.address("tour.ipynb"))
     cells = tab.locator(".jp-NotebookPanel .jp-CodeCell")
     cells.nth(2).wait_for(timeout=60_000)
     tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
@@ -164,10 +200,68 @@ def test_a_node_added_by_mouse_is_in_the_next_cell(browser: Any, lab: str) -> No
     last.locator(".jp-InputArea-editor").click()
     tab.keyboard.press("Shift+Enter")
     tab.wait_for_selector("text=NODES 1 ['Stage']", timeout=30_000)
-    # Panel links to its own style sheets on its CDN in notebooks, whatever it is told; nothing else leaves.
-    strangers = [url for url in requested if not url.startswith((host, "blob:", "data:", PANEL_STYLES))]
-    assert strangers == []
-    context.close()
+    assert not tab.locator("img.treadle-picture").is_visible()  # the editor is there
+    assert_styled(tab)
+
+
+def assert_styled(tab: Any) -> None:
+    """What was drawn first and what came later has Panel's styles and ours, and links none."""
+    for part in (".fe-root", ".who"):
+        links, own, panels = tab.locator(part).first.evaluate(
+            """(part) => {
+              const root = part.getRootNode(), style = getComputedStyle(root.host);
+              const value = (name) => style.getPropertyValue(name);
+              return [root.querySelectorAll("link").length, value("--ink"), value("--panel-border-color")];
+            }"""
+        )
+        assert (links, own, panels) == (0, "#12161c", "#e0e0e0"), part
+    button = tab.locator("button.bk-btn").first
+    assert button.evaluate("(one) => getComputedStyle(one).height") == "28px"
+
+
+@pytest.fixture(scope="module")
+def saved() -> dict[str, Any]:
+    """A notebook whose cells were run by a kernel that has ended; the model was edited after it was shown."""
+    nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed: pip install nbclient")
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install nbclient ipykernel")
+    made = nbformat.from_dict(notebook((*CELLS[:2], LATER)))
+    client.NotebookClient(
+        made, timeout=90, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    return json.loads(nbformat.writes(made))
+
+
+def test_the_picture_in_a_saved_notebook_is_of_the_last_edit(saved: dict[str, Any]) -> None:
+    still, editor = saved["cells"][1]["outputs"]
+    page = "".join(still["data"]["text/html"])
+    svg = base64.b64decode(page.split("base64,")[1].split('"')[0]).decode()
+    assert "Named later" in svg
+    assert 'alt="&lt;Editor of &#39;By mouse&#39;: 1 nodes, 0 wires&gt;"' in page
+    assert "application/vnd.jupyter.widget-view+json" in editor["data"]
+
+
+@pytest.mark.parametrize("case", ["trusted", "trusted, with the state of its widgets", "a stranger's"])
+def test_a_saved_notebook_shows_the_model_when_nothing_runs(
+    tab: Any, lab: Lab, saved: dict[str, Any], case: str
+) -> None:
+    name = f"{case.replace(' ', '-')}.ipynb"
+    kept = {**saved["metadata"], "case": case}  # trust goes by content
+    if "widgets" not in case:
+        del kept["widgets"]
+    (lab.home / name).write_text(json.dumps({**saved, "metadata": kept}), encoding="utf-8")
+    if "trusted" in case:
+        command = [sys.executable, "-m", "jupyter", "trust", str(lab.home / name)]
+        subprocess.run(command, env=lab.environment, check=True, capture_output=True)
+    tab.goto(lab.address(name))
+    tab.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
+    picture = tab.locator("img.treadle-picture")
+    picture.wait_for(timeout=60_000)
+    time.sleep(2)  # were an editor to take its place, it would be here
+    assert picture.is_visible()
+    assert picture.evaluate("(one) => one.naturalWidth") > 300
+    assert not tab.locator(".fe-root").is_visible()
+    if "trusted" in case:
+        assert not tab.locator(".jp-OutputArea-output.lm-Panel").is_visible()
 
 
 def test_the_tour_runs_from_top_to_bottom() -> None:

@@ -3,21 +3,36 @@
 import pytest
 
 from engine.storage.blobs import FileBlobs
+from engine.storage.journal_postgres import PostgresJournal
 from engine.storage.journal_sqlite import SqliteJournal
-from engine.storage.memory import MemoryBlobs, MemoryCatalog, MemoryJournal
+from engine.storage.memory import MemoryCatalog
+from engine.storage.memory_journal import MemoryBlobs, MemoryJournal
 from engine.storage.sql.duckdb import open_duckdb
+from engine.storage.sql.postgres import open_postgres
 
 
-@pytest.fixture(params=["memory", "duckdb"])
+@pytest.fixture(params=["memory", "duckdb", "postgres"])
 def catalog(request, tmp_path):
-    opened = MemoryCatalog() if request.param == "memory" else open_duckdb(tmp_path / "store.duckdb")
+    match request.param:
+        case "memory":
+            opened = MemoryCatalog()
+        case "duckdb":
+            opened = open_duckdb(tmp_path / "store.duckdb")
+        case _:
+            opened = open_postgres(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def journal(request, tmp_path):
-    opened = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.db")
+    match request.param:
+        case "memory":
+            opened = MemoryJournal()
+        case "sqlite":
+            opened = SqliteJournal(tmp_path / "journal.db")
+        case _:
+            opened = PostgresJournal(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
 

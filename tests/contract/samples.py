@@ -4,6 +4,21 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from engine.domain.edits import AddNode, Configure, Connect, Depend, Describe, EditBatch, Move
+from engine.domain.entities import (
+    AccessKey,
+    Agent,
+    AgentMetrics,
+    Checkpoint,
+    DeadLetter,
+    Decision,
+    End,
+    KnowledgeDocument,
+    Link,
+    Monitor,
+    Option,
+    Schedule,
+    Subscription,
+)
 from engine.domain.events import Draft
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import AgentTask, Boundary, Knowledge, NestedModel, Stage, Tether
@@ -127,3 +142,46 @@ def many_edits():
         Depend(dependency=whole.dependencies["d2"]),
     )
     return EditBatch(id="b", model="m-all", name="Much", actor="you", ts=START, base_revision=6, edits=edits)
+
+
+def entities():
+    """One of every kind, with everything set."""
+    source, target = (
+        End(feature="function-model", entity="m1", node="read"),
+        End(feature="spindle", entity="s", node="n"),
+    )
+    numbers = (0.1, -1e-9, 3.0)
+    return (
+        Link(
+            id="l1", source=source, target=target, type="triggers", base=0.1, interactions=7, similarity=0.25,
+            relevance=1.0, description="It's $1", created_at=at(1), created_by="you", metadata={"k": [1, None]},
+        ),
+        Agent(
+            id="a1", name="Straße", feature="ai-agent", entity="m1", node="read", description="Reads logs",
+            instructions="Be brief", capabilities=("read", "analyze"), concurrency=3, data_types=("csv",),
+            tags=("ops",), tools={"grep": {"max": 3}}, enabled=False, embedding=numbers,
+            metrics=AgentMetrics(executions=3, successes=2, failures=1, mean_ms=1.5, p95_ms=2, tokens=9, cost_usd=0.1,
+            last_run_at=at(2)), updated_at=at(3),
+        ),
+        KnowledgeDocument(
+            id="k1", name="Guide", summary="How to", content="a\x00b", keywords=("one", "two"), tags=("t",),
+            viewers=("you", "they"), editors=("you",), embedding=numbers, updated_at=at(1), updated_by="you",
+        ),
+        Decision(
+            run="r1", path="per-file[3]/ask", question="Go on?", options=(Option(id="y", name="Yes"),
+            Option(id="n", name="No", description="Stop")), choosers=("you",), opened_at=at(1), deadline=at(9),
+            default="n", chosen="y", chosen_by="you", chosen_at=at(2), reason="it's fine",
+        ),
+        Monitor(run="r1", path="watch", watched="stage-2", told={"status": "failed", "n": 3}, ts=at(1)),
+        Subscription(name="mails", position=42, updated_at=at(1), revision=5),
+        DeadLetter(subscription="mails", sequence=7, attempts=5, error="no \x00 server", ts=at(1)),
+        Schedule(
+            id="c1", name="Nightly", model="m1", trigger="cron", spec="0 3 * * *", inputs={"a": 1}, overlap="queue",
+            catch_up="all", next_at=at(5), last_at=at(1), updated_at=at(1),
+        ),
+        AccessKey(
+            id="y1", name="CI", actor="bot", role="operator", digest="ab" * 32, created_at=at(1), expires_at=at(9),
+            revoked_at=at(3), last_used_at=at(2),
+        ),
+        Checkpoint(sequence=12, hash="ab" * 32, ts=at(1), signature="cd" * 32),
+    )  # fmt: skip

@@ -6,10 +6,10 @@ import pytest
 
 from engine.domain.events import GENESIS_HASH, Head
 from engine.domain.model import FunctionModel
+from engine.domain.writes import InsertModel, Record, UpdateModel
 from engine.errors import StaleRevision
 from engine.ledger.chain import link
 from engine.ledger.verification import verify
-from engine.ports import InsertModel, Record, UpdateModel
 from tests.contract.samples import ODD_TEXTS, at, draft, model
 
 

@@ -8,11 +8,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.domain.entities import KnowledgeDocument
 from engine.domain.nodes import Stage
 from engine.domain.values import Semver
+from engine.domain.writes import (
+    InsertBatch,
+    InsertModel,
+    InsertVersion,
+    PutEntity,
+    PutRun,
+    PutSetting,
+    PutSteps,
+    Record,
+    RemoveEntity,
+    UpdateModel,
+)
 from engine.errors import TreadleError
 from engine.ledger.verification import verify
-from engine.ports import InsertBatch, InsertModel, InsertVersion, PutRun, PutSetting, PutSteps, Record, UpdateModel
 from engine.storage.memory import MemoryCatalog
 from engine.storage.sql.duckdb import open_duckdb
 from tests.contract.samples import ODD_TEXTS, at, batch, draft, model, run, step, version
@@ -47,6 +59,23 @@ writes = st.one_of(
         lambda n, m, name: PutSteps(steps=(step(f"s{n}", of=f"r{m}", started=n, error=name),)), numbers, numbers, names
     ),
     st.builds(lambda key, name: PutSetting(key=key, value={"v": name}), names, names),
+    st.builds(
+        lambda n, name, text, expected: PutEntity(
+            entity=KnowledgeDocument(
+                id=f"k{n}", name=name, content=text, updated_at=at(n), updated_by="you", revision=n
+            ),
+            expected_revision=expected,
+        ),
+        numbers,
+        names,
+        names,
+        st.none() | st.integers(0, 3),
+    ),
+    st.builds(
+        lambda n, expected: RemoveEntity(kind="knowledge", key=f"k{n}", expected_revision=expected),
+        numbers,
+        st.none() | st.integers(0, 3),
+    ),
     st.builds(lambda n, m, name: Record(draft=draft(n, entity=f"m{m}", actor=name)), numbers, numbers, names),
 )
 
@@ -82,6 +111,8 @@ class Catalogs(RuleBasedStateMachine):
         assert found == right
         right, found = self.both(lambda catalog: (catalog.runs(text=text), catalog.entries(text=text)))
         assert found == right
+        right, found = self.both(lambda catalog: (catalog.nodes(text=text), catalog.entities("knowledge", text=text)))
+        assert found == right
 
     @rule()
     def open_again(self):
@@ -104,6 +135,9 @@ class Catalogs(RuleBasedStateMachine):
             [catalog.steps(f"r{number}") for number in (1, 2, 3)],
             [catalog.version("m1", Semver(major=1, minor=number)) for number in (1, 2)],
             catalog.models(),
+            catalog.nodes(),
+            catalog.edges(),
+            catalog.entities("knowledge"),
             catalog.runs(),
             catalog.entries(),
             catalog.head(),

@@ -4,9 +4,30 @@ import pytest
 
 from engine.domain.nodes import Stage
 from engine.domain.values import Semver
-from engine.errors import ModelExists, ModelNotFound, NotCanonical, StaleRevision, StoreConflict, StoreUnreachable
-from engine.ports import InsertBatch, InsertModel, InsertVersion, PutRun, PutSetting, PutSteps, Record, UpdateModel
+from engine.domain.writes import (
+    InsertBatch,
+    InsertModel,
+    InsertVersion,
+    PutRun,
+    PutSetting,
+    PutSteps,
+    Record,
+    UpdateModel,
+)
+from engine.errors import (
+    ModelExists,
+    ModelNotFound,
+    NotCanonical,
+    OrganizationForeign,
+    StaleRevision,
+    StoreConflict,
+    StoreUnreachable,
+)
 from tests.contract.samples import ODD_TEXTS, at, batch, draft, everything, many_edits, model, run, step, version
+
+
+def facts(catalog):
+    return catalog.describe() | {"size_bytes": 0, "latency_ms": 0, "pool": None}
 
 
 def named(catalog, **wanted):
@@ -47,12 +68,10 @@ def test_a_name_is_taken_whatever_its_case(catalog, first, second):
     assert catalog.model("m3").name == "Something else"
 
 
-def test_a_name_is_taken_in_its_organization_only(catalog):
-    catalog.commit(InsertModel(model=model(1, name="Same")))
-    catalog.commit(InsertModel(model=model(2, name="same", organization="other")))
-    assert catalog.model_named("SAME").id == "m1"
-    assert catalog.model_named("SAME", organization="other").id == "m2"
-    assert catalog.model_named("Same", organization="third") is None
+def test_a_model_of_another_organization_is_refused(catalog):
+    with pytest.raises(OrganizationForeign, match="belongs to the organization other"):
+        catalog.commit(InsertModel(model=model(1)), InsertModel(model=model(2, organization="other")))
+    assert catalog.model("m1") is None
 
 
 def test_a_model_may_change_the_case_of_its_own_name(catalog):
@@ -115,7 +134,7 @@ def test_a_write_that_fails_takes_all_others_back(catalog, fails):
         InsertModel(model=model(0)), InsertModel(model=model(1)), InsertBatch(batch=batch(), revision=1),
         InsertVersion(version=version()), PutSetting(key="k", value=1), Record(draft=draft(1)),
     )  # fmt: skip
-    before = (catalog.head(), catalog.describe() | {"size_bytes": 0})
+    before = (catalog.head(), facts(catalog))
     good = [
         InsertModel(model=model(2)), UpdateModel(model=model(1, revision=1, name="Renamed"), expected_revision=0),
         InsertBatch(batch=batch(2), revision=2), InsertVersion(version=version("1.1.0")),
@@ -126,7 +145,7 @@ def test_a_write_that_fails_takes_all_others_back(catalog, fails):
     for place in (0, 4, len(good)):
         with pytest.raises(refusals):
             catalog.commit(*good[:place], fails, *good[place:])
-    assert (catalog.head(), catalog.describe() | {"size_bytes": 0}) == before
+    assert (catalog.head(), facts(catalog)) == before
     assert catalog.model("m1") == model(1)
     assert catalog.model_named("Renamed") is None
     assert (catalog.setting("k"), catalog.setting("new")) == (1, None)
@@ -239,5 +258,5 @@ def test_facts_for_the_doctor(catalog):
     facts = catalog.describe()
     counts = {name: facts[name] for name in ("models", "versions", "runs", "steps", "entries")}
     assert counts == {"models": 1, "versions": 1, "runs": 0, "steps": 0, "entries": 1}
-    assert facts["kind"] in ("memory", "duckdb")
+    assert facts["kind"] in ("memory", "duckdb", "postgres")
     assert isinstance(facts["size_bytes"], int)

@@ -4,7 +4,7 @@ import pytest
 
 from engine.domain.runs import Attempt
 from engine.domain.values import Semver
-from engine.ports import PutRun, PutSteps
+from engine.domain.writes import PutRun, PutSteps
 from tests.contract.samples import ODD_TEXTS, at, everything, run, step, value
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.domain.writes import InsertBatch, InsertModel, PutRun, PutSteps, Record, UpdateModel
 from engine.errors import StoreCorrupted
 from engine.ledger.verification import verify
-from engine.ports import InsertBatch, InsertModel, PutRun, PutSteps, Record, UpdateModel
 from engine.storage.sql.duckdb import open_duckdb
 from tests.contract.samples import batch, draft, everything, run, step
 

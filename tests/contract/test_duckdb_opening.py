@@ -6,8 +6,8 @@ import sys
 import duckdb
 import pytest
 
+from engine.domain.writes import InsertModel, Record
 from engine.errors import LedgerTampered, StoreCorrupted, StoreLocked, StoreNewer, StoreUnreachable
-from engine.ports import InsertModel, Record
 from engine.storage.sql.duckdb import open_duckdb
 from tests.contract.samples import draft, model
 
@@ -84,7 +84,7 @@ def test_a_store_of_a_newer_release_is_told(tmp_path):
     path = a_store(tmp_path / "store.duckdb")
     with duckdb.connect(str(path)) as raw:
         raw.execute("UPDATE schema_version SET version = 99")
-    assert "schema 99, this one knows 1" in refused(path, StoreNewer)
+    assert "schema 99, this one knows 2" in refused(path, StoreNewer)
 
 
 def test_a_file_of_a_newer_duckdb_is_told(tmp_path):

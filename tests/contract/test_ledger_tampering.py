@@ -3,10 +3,10 @@
 import pytest
 
 from engine.domain.events import Head
+from engine.domain.writes import Record
 from engine.ledger.chain import Row, entry_hash
 from engine.ledger.checkpoints import CheckpointFile
 from engine.ledger.verification import verify
-from engine.ports import Record
 from engine.storage.sql.duckdb import open_duckdb
 from tests.contract.samples import at, draft
 
@@ -31,7 +31,7 @@ def tampered(original, tmp_path_factory):
     catalog = open_duckdb(path)
 
     def check(*statements, signed=()):
-        raw = catalog._database._root.cursor()
+        raw = catalog.database._root.cursor()
         raw.begin()
         try:
             for statement in statements:
@@ -50,7 +50,7 @@ def tampered(original, tmp_path_factory):
             raw.rollback()
         return verify((Row(*row) for row in rows), head, signed)
 
-    check.rows = catalog._database._root.cursor().execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
+    check.rows = catalog.database._root.cursor().execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
     yield check
     catalog.close()
 

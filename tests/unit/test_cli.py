@@ -95,6 +95,8 @@ def test_one_case_is_measured(treadle) -> None:
         (["run", "other.json"], 1, "has the format 'treadle/9'"),
         (["run", "list.json"], 1, "is not an object"),
         (["run", "empty.json"], 1, "no input boundary"),
+        (["run", "empty.json"], 1, "more problem"),
+        (["run", "empty.json"], 1, "'treadle validate' lists them."),
         (["validate", "empty.json"], 1, "structure.no-input"),
         (["run", PENGUINS, "--set", "nonsense"], 2, "--set takes name=value"),
         (["run", PENGUINS, "--set", "nothing=1"], 1, "no such input"),

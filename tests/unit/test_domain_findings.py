@@ -11,8 +11,8 @@ import pytest
 
 from engine.domain.model import FunctionModel
 from engine.domain.rules import CODES, Finding, errors_in, validate
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Semver
-from engine.ports import TetherSpec
 from tests.small_models import (
     TABLE,
     TEXT,

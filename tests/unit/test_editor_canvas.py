@@ -10,10 +10,10 @@ from engine.domain.edits import AddNode, Connect, apply, blank
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Boundary, Stage, Tether
 from engine.domain.rules.findings import finding
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Position
 from engine.errors import EditRefused, WireRefused
 from engine.execution.frames import RunEvent
-from engine.ports import TetherSpec
 from studio.editor import canvas
 from studio.editor.intents import World, step_for
 from studio.editor.overlay import Overlay

@@ -10,9 +10,9 @@ import engine
 from engine.domain.edits import AddNode, Change, Configure, Connect, apply, blank
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Boundary, Stage, Tether
+from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port
 from engine.errors import EditRefused
-from engine.ports import TetherSpec
 from studio.editor.contract import fields_of, fresh_field, replaced
 from studio.editor.fields import Field, NotAValue, edit_of, is_expression, parsed, text_of, value_of
 from studio.editor.forms import policy_form, schema_field, settings_form

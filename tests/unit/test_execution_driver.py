@@ -11,7 +11,7 @@ from engine.domain.model import Dependency
 from engine.domain.nodes import AgentTask, Boundary, Knowledge, Rule
 from engine.domain.values import Fallback, Port, RetryPolicy
 from engine.errors import ModelInvalid, ProviderMissing, TetherUnknown
-from engine.storage.memory import MemoryJournal
+from engine.storage.memory_journal import MemoryJournal
 from tests.building import Bench, Functions, Nested, entrance, leave, model, nested, stage, step
 
 SOON = RetryPolicy(max_attempts=3, backoff="immediate")

@@ -10,7 +10,7 @@ from engine.domain.values import Fallback, RetryPolicy
 from engine.execution.records import describe_path, fold, merkle_leaves, recover
 from engine.ledger.chain import merkle_root
 from engine.ports import JournalRecord
-from engine.storage.memory import MemoryJournal
+from engine.storage.memory_journal import MemoryJournal
 from tests.building import Bench, Functions, Nested, entrance, leave, model, nested, stage, step
 
 SOON = RetryPolicy(max_attempts=3, backoff="immediate")

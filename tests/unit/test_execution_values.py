@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.domain.values import Position
 from engine.errors import NotSerializable
 from engine.execution.values import ARROW, BYTES, JSON, TEXT, decode, encode, load, store, summary
-from engine.storage.memory import MemoryBlobs
+from engine.storage.memory_journal import MemoryBlobs
 
 plain = st.recursive(
     st.none()

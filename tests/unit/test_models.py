@@ -108,8 +108,10 @@ def test_publishing_numbers_versions_by_the_nature_of_the_change(eng) -> None:
 
 def test_only_valid_models_are_published(eng) -> None:
     broken = eng.models.add(model(stage(), step("x", "tests.nobody"), name="Broken"))
-    with pytest.raises(ModelInvalid, match="more"):
+    with pytest.raises(ModelInvalid, match=r"can't be published: .+\. And \d more problems?\.$") as refused:
         eng.models.publish(broken.id)
+    assert refused.value.facts["others"] == sum(one.severity == "error" for one in eng.validate(broken)) - 1
+    assert "treadle" not in str(refused.value)
     assert eng.models.versions(broken.id) == []
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import engine as treadle
 from engine.domain.events import Draft
+from engine.domain.writes import Record
 from engine.engine import Engine
-from engine.ports import Record
 from studio.ledger.state import PAGE_ROWS, LedgerState, changes_of, href_of, label_of, words_of
 
 

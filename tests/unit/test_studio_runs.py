@@ -12,12 +12,12 @@ import engine as treadle
 from engine.domain.events import Draft
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Attempt, Run, Step
+from engine.domain.writes import PutRun, PutSteps, Record
 from engine.engine import Engine
 from engine.errors import RunNotFound
 from engine.execution.values import store
 from engine.ledger.chain import patch
-from engine.ports import PutRun, PutSteps, Record
-from engine.storage.memory import MemoryBlobs
+from engine.storage.memory_journal import MemoryBlobs
 from engine.system import SystemClock
 from studio.runs.provenance import RunModels
 from studio.runs.run_state import ROWS_A_PAGE, RunState

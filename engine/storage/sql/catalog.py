@@ -12,17 +12,19 @@ from sqlalchemy import Connection, Executable, Row
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
+from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
+from engine.domain.writes import Answer, EdgeRow, ModelRow, NodeRow, Write
 from engine.errors import LedgerTampered, StoreCorrupted
 from engine.ledger import chain
-from engine.ports import ModelRow, Write
 from engine.storage import documents
+from engine.storage.changes import refuse_foreign
 from engine.storage.folding import fold
-from engine.storage.sql import schema, statements
+from engine.storage.sql import lists, schema, statements
 from engine.storage.sql.writing import perform
 
 _T = TypeVar("_T")
@@ -43,6 +45,14 @@ class Database(Protocol):
         """Do `work` in a transaction and commit, again from the start on a conflict. Raises our errors only."""
         ...
 
+    def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
+        """Ask `is_news` now and after each commit of anybody; True when it says so, False after `timeout_s`."""
+        ...
+
+    def query(self, sql: str, limit: int | None) -> Answer:
+        """Answer one SELECT in the schema of the views, in a transaction that can change nothing."""
+        ...
+
     def describe(self) -> dict[str, Json]:
         """Return kind, place and size in bytes."""
         ...
@@ -55,22 +65,24 @@ class Database(Protocol):
 class SqlCatalog:
     """A catalog in a database. Safe to use from any thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, organization: str = "local") -> None:
         """Use a database whose tables are there."""
-        self._database = database
+        self.organization = organization
+        self.database = database
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
+        refuse_foreign(writes, self.organization)
         now = datetime.now(UTC)
-        return self._database.writing(lambda connection: perform(connection, writes, now))
+        return self.database.writing(lambda connection: perform(connection, writes, now))
 
     def model(self, model: str) -> FunctionModel | None:
         """Return a model by id, deleted ones included."""
         return self._read(documents.model_from, self._body(statements.MODEL, model=model))
 
-    def model_named(self, name: str, *, organization: str = "local") -> FunctionModel | None:
+    def model_named(self, name: str) -> FunctionModel | None:
         """Return the model of this name (without case) that is not deleted."""
-        body = self._body(statements.MODEL_NAMED, name_key=fold(name), organization=organization)
+        body = self._body(statements.MODEL_NAMED, name_key=fold(name))
         return self._read(documents.model_from, body)
 
     def models(
@@ -78,8 +90,41 @@ class SqlCatalog:
     ) -> list[ModelRow]:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
         folded = None if tag is None else fold(tag)
-        query = statements.list_models(text=fold(text), tag=folded, deleted=deleted, limit=limit, offset=offset)
+        query = lists.list_models(text=fold(text), tag=folded, deleted=deleted, limit=limit, offset=offset)
         return [self._model_row(row) for row in self._rows(query)]
+
+    def nodes(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[NodeRow]:
+        """List nodes by model and node id; see `engine.ports.Catalog`."""
+        folded = None if tag is None else fold(tag)
+        query = lists.list_nodes(model=model, kind=kind, text=fold(text), tag=folded, limit=limit, offset=offset)
+        return [
+            NodeRow(row.model, row.node, row.kind, row.name, tuple(self._value(list, row.tags)))
+            for row in self._rows(query)
+        ]
+
+    def edges(
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        text: str = "",
+        tag: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[EdgeRow]:
+        """List edges by model and id; see `engine.ports.Catalog`."""
+        folded = None if tag is None else fold(tag)
+        query = lists.list_edges(model=model, kind=kind, text=fold(text), tag=folded, limit=limit, offset=offset)
+        return [EdgeRow(*row) for row in self._rows(query)]
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return (revision, batch) after a revision, oldest first."""
@@ -114,7 +159,7 @@ class SqlCatalog:
         offset: int = 0,
     ) -> list[Run]:
         """List runs, newest first, without their `model_file`."""
-        query = statements.list_runs(model=model, status=status, text=fold(text), limit=limit, offset=offset)
+        query = lists.list_runs(model=model, status=status, text=fold(text), limit=limit, offset=offset)
         return [self._value(documents.run_from, row.body) for row in self._rows(query)]
 
     def steps(self, run: str) -> list[Step]:
@@ -134,7 +179,7 @@ class SqlCatalog:
         limit: int = 1_000,
     ) -> list[Entry]:
         """Return ledger entries; `LedgerTampered` if one can't have been written by us."""
-        query = statements.list_entries(
+        query = lists.list_entries(
             after=after,
             before=before,
             action=action,
@@ -149,19 +194,51 @@ class SqlCatalog:
     @contextmanager
     def ledger(self) -> Generator[tuple[Head, Iterator[chain.Row]]]:
         """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
-        with self._database.reading(snapshot=True) as connection:
+        with self.database.reading(snapshot=True) as connection:
             head = self._head(connection.execute(statements.HEAD).first())
-            pages = connection.execute(statements.LEDGER).partitions(_PAGE_ROWS)
-            yield head, (chain.Row(*row) for page in pages for row in page)
+            with connection.execute(statements.LEDGER) as found:
+                yield head, (chain.Row(*row) for page in found.partitions(_PAGE_ROWS) for row in page)
 
     def head(self) -> Head:
         """Return the ledger's head."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return self._head(connection.execute(statements.HEAD).first())
 
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""
         return self._read(lambda value: value, self._body(statements.SETTING, key=key))
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until the ledger's head is beyond `after`."""
+        return self.database.wait(lambda: self.head().sequence > after, timeout_s)
+
+    def settings(self) -> dict[str, Json]:
+        """Return all settings by key."""
+        return {row.key: self._value(lambda value: value, row.value) for row in self._rows(statements.SETTINGS)}
+
+    def entity(self, kind: Kind, key: str) -> AnyEntity | None:
+        """Return an entity, or None."""
+        return self._read(documents.entity_from, self._body(statements.ENTITY, kind=kind, key=key))
+
+    def entities(
+        self,
+        kind: Kind,
+        *,
+        about: str | None = None,
+        text: str = "",
+        due_before: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[AnyEntity]:
+        """List entities of a kind; see `engine.ports.Catalog`."""
+        query = lists.list_entities(
+            kind=kind, about=about, text=fold(text), due_before=due_before, limit=limit, offset=offset
+        )
+        return [self._value(documents.entity_from, row.body) for row in self._rows(query)]
+
+    def query(self, sql: str, *, limit: int | None = None) -> Answer:
+        """Answer one SELECT over the views; see `engine.ports.Catalog`."""
+        return self.database.query(sql, limit)
 
     def describe(self) -> dict[str, Json]:
         """Return facts for 'doctor'."""
@@ -171,13 +248,14 @@ class SqlCatalog:
             "runs": schema.runs,
             "steps": schema.steps,
             "entries": schema.ledger,
+            "entities": schema.entities,
         }
-        counts = {name: self._body(statements.count(table)) for name, table in counted.items()}
-        return {**self._database.describe(), "schema_version": schema.SCHEMA_VERSION, **counts}
+        counts = {name: self._body(lists.count(table)) for name, table in counted.items()}
+        return {**self.database.describe(), "schema_version": schema.SCHEMA_VERSION, **counts}
 
     def close(self) -> None:
         """Finish the commit under way and let go of the store. Calling it twice is harmless."""
-        self._database.close()
+        self.database.close()
 
     def _head(self, row: Row[int, str] | None) -> Head:
         if row is None or row.sequence < 0:
@@ -185,7 +263,7 @@ class SqlCatalog:
         return Head(sequence=row.sequence, hash=row.hash)
 
     def _rows(self, query: Executable, **parameters: object) -> Sequence[Row[*tuple[Any, ...]]]:
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.execute(query, parameters).all()
 
     def _body(self, query: Executable, **parameters: object) -> Any:
@@ -201,7 +279,7 @@ class SqlCatalog:
             return read(documents.unpacked(body) if isinstance(body, bytes) else documents.json_value(body))
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             reason = f"it holds what no program of ours wrote: {str(error)[:200]}"
-            raise StoreCorrupted(path=self._database.place, reason=reason) from None
+            raise StoreCorrupted(path=self.database.place, reason=reason) from None
 
     def _model_row(self, row: Row[*tuple[Any, ...]]) -> ModelRow:
         return ModelRow(
@@ -213,6 +291,6 @@ class SqlCatalog:
             version=row.version,
             tags=tuple(self._value(list, row.tags)),
             nodes=row.nodes,
-            updated_at=statements.moment(row.updated_us),
-            deleted_at=None if row.deleted_us is None else statements.moment(row.deleted_us),
+            updated_at=lists.moment(row.updated_us),
+            deleted_at=None if row.deleted_us is None else lists.moment(row.deleted_us),
         )

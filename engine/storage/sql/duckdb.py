@@ -8,75 +8,66 @@ and only then put in its place.
 
 from __future__ import annotations
 
-import os
 import random
-import re
+import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
+from threading import Condition, Lock
+from typing import TypeVar
 
 import duckdb
-from duckdb_sqlalchemy import ConnectionWrapper
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from engine.domain.canonical import Json
-from engine.domain.events import Head
-from engine.errors import (
-    StoreConflict,
-    StoreCorrupted,
-    StoreError,
-    StoreLocked,
-    StoreNewer,
-    StoreUnreachable,
-)
-from engine.storage.sql import schema
+from engine.domain.writes import Answer
+from engine.errors import StoreConflict, StoreOlder, StoreUnreachable
+from engine.storage.sql import migrations, schema
 from engine.storage.sql.catalog import SqlCatalog
+from engine.storage.sql.duckdb_errors import told, told_by_driver
+from engine.storage.sql.duckdb_file import check_tables, connect, engine_over, log_of, make, schema_version
+from engine.storage.sql.duckdb_query import answer
+from engine.storage.sql.monitor import QueryMonitor
 
 _T = TypeVar("_T")
-_CONFIGURATION: dict[str, Any] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "enable_external_access": False,
-}
-"""A statement in the catalog never reads another file or the network."""
-_MAGIC_AT, _MAGIC = 8, b"DUCK"
-"""Where a DuckDB file says what it is: behind the checksum of its first block."""
 _ATTEMPTS = 30
 _FIRST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.1
-_IDLE_CONNECTIONS = 8
-"""Readers above this number get a connection of their own for one read."""
 
 
-def open_duckdb(path: str | Path) -> SqlCatalog:
+def open_duckdb(path: str | Path, *, organization: str = "local", migrate: bool = False) -> SqlCatalog:
     """Return the catalog in the file at `path`, made with its directory if there is none.
 
-    Raises `StoreLocked`, `StoreCorrupted`, `StoreNewer` or `StoreUnreachable`, and leaves the file as it was.
+    An older schema is brought up to date, after a copy was made beside the file, if that is safe or `migrate` asks
+    for it. Raises `StoreLocked`, `StoreCorrupted`, `StoreNewer`, `StoreOlder` or `StoreUnreachable`, and leaves the
+    file as it was.
     """
-    return SqlCatalog(DuckDB(Path(path)))
+    return SqlCatalog(DuckDB(Path(path), migrate=migrate), organization=organization)
 
 
 class DuckDB:
     """A DuckDB file: one lock for writers, a pool of connections for readers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, migrate: bool = False) -> None:
         """Open the file, or make it."""
         self.place = str(path)
         self._path = path
         self._turn = Lock()
+        self._news = Condition()
         self._closed = False
         if not path.exists():
-            _make(path)
-        self._root = _connect(path)
-        self._engine = _engine(self._root)
+            make(path)
+        self._root = connect(path)
+        self._engine = engine_over(self._root)
+        self._monitor = QueryMonitor(self._engine)
         try:
             with self._telling():
-                _check_schema(self._engine, path)
+                found = schema_version(self._engine, path)
+                if found < schema.SCHEMA_VERSION:
+                    self._upgrade(found, migrate=migrate)
+                check_tables(self._engine, path)
         except BaseException:
             self.close()
             raise
@@ -94,18 +85,32 @@ class DuckDB:
         with self._turn, self._telling():
             for attempt in range(_ATTEMPTS):
                 with suppress(_Conflict):
-                    return self._attempt(work)
+                    done = self._attempt(work)
+                    with self._news:
+                        self._news.notify_all()
+                    return done
                 longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
                 time.sleep(random.uniform(0, longest))  # noqa: S311  (spreads waiters, guards nothing)
             raise StoreConflict
 
+    def query(self, sql: str, limit: int | None) -> Answer:
+        """Answer one SELECT in the schema of the views, in a transaction that can change nothing."""
+        with self._telling(), self._root.cursor() as cursor:
+            return answer(cursor, sql, limit)
+
+    def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
+        """Ask `is_news` now and after each commit: this process is the only one that commits."""
+        with self._news:
+            return self._news.wait_for(is_news, timeout_s)
+
     def describe(self) -> dict[str, Json]:
         """Return kind, place and size in bytes, the write-ahead log included."""
-        files = (self._path, _log_of(self._path))
+        files = (self._path, log_of(self._path))
         return {
             "kind": "duckdb",
             "place": self.place,
             "duckdb_version": duckdb.__version__,
+            "statements": self._monitor.describe(plans=True),
             "size_bytes": sum(file.stat().st_size for file in files if file.exists()),
         }
 
@@ -115,6 +120,21 @@ class DuckDB:
             self._closed = True
             self._engine.dispose()
             self._root.close()
+
+    def _upgrade(self, found: int, *, migrate: bool) -> None:
+        """Bring an older schema up to date in one transaction. What was there before stays beside it as a copy."""
+        if not migrate and not migrations.are_safe(found):
+            raise StoreOlder(path=self.place, found=found, known=schema.SCHEMA_VERSION)
+        self._root.execute("CHECKPOINT")
+        copy = self._path.with_name(f"{self._path.name}.schema-{found}")
+        try:
+            shutil.copyfile(self._path, copy)
+        except OSError as error:
+            reason = f"there is no room for a copy before its upgrade: {error.strerror or error}"
+            raise StoreUnreachable(path=self.place, reason=reason) from None
+        with self._engine.begin() as connection:
+            migrations.upgrade(connection, found)
+        self._root.execute("CHECKPOINT")
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         try:
@@ -133,134 +153,10 @@ class DuckDB:
         try:
             yield
         except DBAPIError as error:
-            raise _told(error, self._path) from error
+            raise told(error, self._path) from error
         except duckdb.Error as error:
-            raise _told_by_driver(error, self._path) from error
+            raise told_by_driver(error, self._path) from error
 
 
 class _Conflict(Exception):
     """Another transaction came first; the driver may say so at any statement or at COMMIT."""
-
-
-def _engine(root: duckdb.DuckDBPyConnection) -> Engine:
-    """Return an engine whose connections are cursors of `root`: each is a connection of its own to the same file."""
-    return create_engine(
-        "duckdb://",
-        creator=lambda: ConnectionWrapper(root.cursor()),
-        poolclass=QueuePool,
-        pool_size=_IDLE_CONNECTIONS,
-        max_overflow=-1,
-    )
-
-
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    _check_header(path)
-    try:
-        root = duckdb.connect(str(path), config=_CONFIGURATION)
-        root.execute("SET GLOBAL TimeZone = 'UTC'")
-    except duckdb.Error as error:
-        raise _told_by_driver(error, path) from None
-    return root
-
-
-def _check_header(path: Path) -> None:
-    """Refuse another kind of file: DuckDB would try to load an extension that can read it."""
-    try:
-        if path.is_dir():
-            raise StoreUnreachable(path=path, reason="it is a directory, and a store is a file")
-        if path.exists():
-            with path.open("rb") as file:
-                header = file.read(_MAGIC_AT + len(_MAGIC))
-            if header[_MAGIC_AT:] != _MAGIC:
-                raise StoreCorrupted(path=path, reason="it is not a DuckDB file" if header else "it is empty")
-    except OSError as error:
-        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
-
-
-def _make(path: Path) -> None:
-    """Make a store beside `path` and link it there whole, so that a crash leaves either a store or none.
-
-    Linking fails where a file is: when two programs make the same store, both end up with the first one's.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{random.getrandbits(32):08x}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        root = _connect(draft)
-        engine = _engine(root)
-        try:
-            with engine.begin() as connection:
-                _create_tables(connection)
-            root.execute("CHECKPOINT")
-        finally:
-            engine.dispose()
-            root.close()
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    except OSError as error:
-        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
-    except StoreError as error:
-        raise type(error)(**{**error.facts, "path": path}) from None
-    finally:
-        for file in (draft, _log_of(draft)):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _create_tables(connection: Connection) -> None:
-    schema.metadata.create_all(connection)
-    first = Head()
-    head = {"id": schema.HEAD_ID, "sequence": first.sequence, "hash": first.hash, "turn": 0}
-    connection.execute(schema.ledger_head.insert(), head)
-    connection.execute(schema.schema_version.insert(), {"version": schema.SCHEMA_VERSION})
-
-
-def _check_schema(engine: Engine, path: Path) -> None:
-    with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names())
-        if "schema_version" not in tables:
-            raise StoreCorrupted(path=path, reason="it is a DuckDB file, but not one of ours")
-        found = connection.execute(text("SELECT max(version) FROM schema_version")).scalar()
-        if not isinstance(found, int) or found < schema.SCHEMA_VERSION:
-            raise StoreCorrupted(path=path, reason=f"its schema version is {found}")
-        if found > schema.SCHEMA_VERSION:
-            raise StoreNewer(path=path, found=found, known=schema.SCHEMA_VERSION)
-        if missing := schema.metadata.tables.keys() - tables:
-            raise StoreCorrupted(path=path, reason=f"it has no table {min(missing)}")
-
-
-def _told(error: DBAPIError, path: Path) -> StoreError:
-    """Say what an error that SQLAlchemy wrapped means."""
-    if isinstance(error, IntegrityError):
-        return StoreConflict()
-    if isinstance(error.orig, duckdb.Error):
-        return _told_by_driver(error.orig, path)
-    return StoreUnreachable(path=path, reason=_first_line(error))
-
-
-def _told_by_driver(error: duckdb.Error, path: Path) -> StoreError:
-    """Say what an error of DuckDB means; it has one class for many reasons, so the words decide."""
-    words = str(error)
-    if "Could not set lock" in words or "different configuration" in words:
-        owner = re.search(r"PID (\d+)", words)
-        return StoreLocked(path=path, owner=f" (process {owner[1]})" if owner else "")
-    if newer := re.search(r"version number (\d+), but we can only read versions? (?:between \d+ and )?(\d+)", words):
-        return StoreNewer(path=path, found=f"DuckDB {newer[1]}", known=f"DuckDB {newer[2]}")
-    if isinstance(error, duckdb.ConstraintException | duckdb.TransactionException):
-        return StoreConflict()
-    if _says_damage(error, words):
-        return StoreCorrupted(path=path, reason=_first_line(error))
-    return StoreUnreachable(path=path, reason=_first_line(error))
-
-
-def _says_damage(error: duckdb.Error, words: str) -> bool:
-    kinds = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-    signs = ("not a valid DuckDB", "orrupt", "replaying WAL", "hecksum", "CatalogException", "deserializ")
-    return isinstance(error, kinds) or any(sign in words for sign in signs)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + ".wal")

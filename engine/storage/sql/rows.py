@@ -7,13 +7,24 @@ from datetime import datetime
 
 from engine.domain.canonical import Json, content_hash
 from engine.domain.edits import EditBatch
+from engine.domain.entities import AnyEntity
 from engine.domain.events import Entry
 from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.versions import Version
 from engine.ledger.chain import row_of
-from engine.storage.documents import batch_json, json_text, model_json, packed, run_json, step_json, version_json
-from engine.storage.folding import fold, model_search, run_search, shown, tag_search
+from engine.storage.changes import edge_rows
+from engine.storage.documents import (
+    batch_json,
+    entity_json,
+    json_text,
+    model_json,
+    packed,
+    run_json,
+    step_json,
+    version_json,
+)
+from engine.storage.folding import entity_search, fold, model_search, run_search, shown, subjects, tag_search
 from engine.storage.sql.statements import Values
 
 
@@ -30,10 +41,13 @@ def model_row(model: FunctionModel, updated_at: datetime) -> Values:
         "version": None if model.version is None else str(model.version),
         "owner": model.owner,
         "tags": json_text(list(model.tags)),
-        "tag_search": tag_search(model),
+        "tag_search": tag_search(model.tags),
         "search": model_search(model),
         "nodes": len(model.nodes),
-        "nodes_key": content_hash(sorted((node.id, node.kind, node.name) for node in model.nodes.values())),
+        "nodes_key": content_hash(
+            sorted((node.id, node.kind, node.name, list(node.tags)) for node in model.nodes.values())
+        ),
+        "edges_key": content_hash(sorted([list(row) for row in edge_rows(model)], key=lambda row: (row[1], row[2]))),
         "updated_at": updated_at,
         "deleted_at": model.deleted_at,
         "body": packed(model_json(model)),
@@ -49,8 +63,29 @@ def node_rows(model: FunctionModel) -> dict[str, Values]:
             "kind": node.kind,
             "name": node.name,
             "search": fold(node.name),
+            "tags": json_text(list(node.tags)),
+            "tag_search": tag_search(node.tags),
         }
         for node in model.nodes.values()
+    }
+
+
+def model_edge_rows(model: FunctionModel) -> list[Values]:
+    """Return the rows of `model_edges`."""
+    return [row._asdict() for row in edge_rows(model)]
+
+
+def entity_row(entity: AnyEntity) -> Values:
+    """Return the row of `entities`."""
+    return {
+        "kind": entity.kind,
+        "key": entity.key,
+        "revision": entity.revision,
+        "title": shown(entity.title),
+        "subjects": subjects(entity),
+        "search": entity_search(entity),
+        "due_at": entity.due_at,
+        "body": json_text(entity_json(entity)),
     }
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     TypedColumns,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HEAD_ID = 1
 """The key of the one row of `ledger_head`."""
 
@@ -57,6 +57,7 @@ class _Models(TypedColumns):
     search: Named[str] = Column(_TEXT, nullable=False)
     nodes: Named[int] = Column(Integer, nullable=False)
     nodes_key: Named[str] = Column(_TEXT, nullable=False)
+    edges_key: Named[str] = Column(_TEXT, nullable=False)
     updated_at: Named[datetime] = Column(_MOMENT, nullable=False)
     deleted_at: Named[datetime | None] = Column(_MOMENT)
     body: Named[bytes] = Column(LargeBinary, nullable=False)
@@ -68,6 +69,18 @@ class _ModelNodes(TypedColumns):
     kind: Named[str] = Column(_TEXT, nullable=False)
     name: Named[str] = Column(_TEXT, nullable=False)
     search: Named[str] = Column(_TEXT, nullable=False)
+    tags: Named[str] = Column(_TEXT, nullable=False)
+    tag_search: Named[str] = Column(_TEXT, nullable=False)
+
+
+class _ModelEdges(TypedColumns):
+    model: Named[str] = Column(_TEXT, nullable=False)
+    edge: Named[str] = Column(_TEXT, nullable=False)
+    kind: Named[str] = Column(_TEXT, nullable=False)
+    source: Named[str] = Column(_TEXT, nullable=False)
+    source_port: Named[str | None] = Column(_TEXT)
+    target: Named[str] = Column(_TEXT, nullable=False)
+    target_port: Named[str | None] = Column(_TEXT)
 
 
 class _EditBatches(TypedColumns):
@@ -149,9 +162,21 @@ class _Settings(TypedColumns):
     value: Named[str] = Column(_TEXT, nullable=False)
 
 
+class _Entities(TypedColumns):
+    kind: Named[str] = Column(_TEXT, primary_key=True)
+    key: Named[str] = Column(_TEXT, primary_key=True)
+    revision: Named[int] = Column(BigInteger, nullable=False)
+    title: Named[str] = Column(_TEXT, nullable=False)
+    subjects: Named[str] = Column(_TEXT, nullable=False)
+    search: Named[str] = Column(_TEXT, nullable=False)
+    due_at: Named[datetime | None] = Column(_MOMENT)
+    body: Named[str] = Column(_TEXT, nullable=False)
+
+
 schema_version = Table("schema_version", metadata, _SchemaVersion)
 models = Table("models", metadata, _Models)
 model_nodes = Table("model_nodes", metadata, _ModelNodes)
+model_edges = Table("model_edges", metadata, _ModelEdges)
 edit_batches = Table("edit_batches", metadata, _EditBatches)
 versions = Table("versions", metadata, _Versions)
 runs = Table("runs", metadata, _Runs)
@@ -159,5 +184,7 @@ steps = Table("steps", metadata, _Steps)
 ledger = Table("ledger", metadata, _Ledger)
 ledger_head = Table("ledger_head", metadata, _LedgerHead)
 settings = Table("settings", metadata, _Settings)
+entities = Table("entities", metadata, _Entities)
 
 Index("model_nodes_by_model", model_nodes.c.model)
+Index("model_edges_by_model", model_edges.c.model)

@@ -7,12 +7,11 @@ Rows go in as one array a column, unnested by the database: DuckDB takes 17,500 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ColumnElement,
     Executable,
@@ -22,15 +21,24 @@ from sqlalchemy import (
     case,
     cast,
     delete,
-    extract,
     func,
-    literal,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from engine.storage.sql.schema import HEAD_ID, edit_batches, ledger, ledger_head, model_nodes, models, runs, steps
+from engine.storage.sql.schema import (
+    HEAD_ID,
+    edit_batches,
+    entities,
+    ledger,
+    ledger_head,
+    model_edges,
+    model_nodes,
+    models,
+    runs,
+    steps,
+)
 from engine.storage.sql.schema import settings as settings_table
 from engine.storage.sql.schema import versions as versions_table
 
@@ -82,16 +90,6 @@ def _array(column: Column[Any], name: str) -> ColumnElement[Any]:
     return cast(bindparam(name, type_=kind), kind)
 
 
-def moment(us: int) -> datetime:
-    """Return the moment that `_epoch_us` read."""
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _epoch_us(column: ColumnElement[Any]) -> ColumnElement[int]:
-    """Read a moment as Unix time in microseconds: DuckDB needs pytz to return one, and we don't."""
-    return cast(extract("epoch", column) * 1_000_000, BigInteger)
-
-
 TAKE_TURN = (
     update(ledger_head)
     .where(ledger_head.c.id == HEAD_ID)
@@ -123,7 +121,18 @@ UPDATE_BODY = (
 )
 """For an edit inside the model, as most are: an update costs by the column, and three are cheaper than sixteen."""
 REVISION = select(models.c.revision).where(models.c.id == bindparam("model"))
-SEEN_OUTSIDE = ("organization", "name", "description", "status", "version", "owner", "tags", "nodes", "nodes_key")
+SEEN_OUTSIDE = (
+    "organization",
+    "name",
+    "description",
+    "status",
+    "version",
+    "owner",
+    "tags",
+    "nodes",
+    "nodes_key",
+    "edges_key",
+)
 """The columns from which the others besides revision, time and body follow."""
 BEFORE = select(
     models.c.revision,
@@ -133,7 +142,6 @@ BEFORE = select(
 NAMESAKE = (
     select(models.c.id)
     .where(
-        models.c.organization == bindparam("organization"),
         models.c.name_key == bindparam("name_key"),
         models.c.deleted_at.is_(None),
         models.c.id != bindparam("model"),
@@ -142,25 +150,29 @@ NAMESAKE = (
 )
 MODEL = select(models.c.body).where(models.c.id == bindparam("model"))
 MODEL_NAMED = select(models.c.body).where(
-    models.c.organization == bindparam("organization"),
     models.c.name_key == bindparam("name_key"),
     models.c.deleted_at.is_(None),
 )
 INSERT_NODES = insert_rows(model_nodes)
-NODES = select(model_nodes.c.node, model_nodes.c.kind, model_nodes.c.name).where(
+NODES = select(model_nodes.c.node, model_nodes.c.kind, model_nodes.c.name, model_nodes.c.tags).where(
     model_nodes.c.model == bindparam("model")
 )
-NODE_CHANGES = ("node", "kind", "name", "search")
+NODE_CHANGES = ("node", "kind", "name", "search", "tags", "tag_search")
 _changed = _unnested([model_nodes.columns[name] for name in NODE_CHANGES], "new_").subquery("changed")
 UPDATE_NODES = (
     update(model_nodes)
     .where(model_nodes.c.model == bindparam("of"), model_nodes.c.node == _changed.c.node)
-    .values(kind=_changed.c.kind, name=_changed.c.name, search=_changed.c.search)
+    .values({name: _changed.columns[name] for name in NODE_CHANGES[1:]})
 )
 DELETE_NODES = delete(model_nodes).where(
     model_nodes.c.model == bindparam("of"), model_nodes.c.node.in_(bindparam("gone", expanding=True))
 )
 """With IN, not `= ANY(array)`: DuckDB turns that into a join and reads the whole table, 2 ms more at 300,000 nodes."""
+INSERT_EDGES = insert_rows(model_edges)
+EDGES = select(*model_edges.columns).where(model_edges.c.model == bindparam("model"))
+DELETE_EDGES = delete(model_edges).where(
+    model_edges.c.model == bindparam("of"), model_edges.c.edge.in_(bindparam("gone", expanding=True))
+)
 
 INSERT_BATCH = insert_rows(edit_batches)
 BATCHES = (
@@ -187,86 +199,13 @@ STEPS = (
     .order_by(case((steps.c.started_at.is_(None), 1), else_=0), steps.c.started_at, steps.c.path)
 )
 SETTING = select(settings_table.c.value).where(settings_table.c.key == bindparam("key"))
+SETTINGS = select(settings_table.c.key, settings_table.c.value).order_by(settings_table.c.key)
+_of_key = (entities.c.kind == bindparam("kind"), entities.c.key == bindparam("key"))
+ENTITY = select(entities.c.body).where(*_of_key)
+ENTITY_REVISION = select(entities.c.revision).where(*_of_key)
+REMOVE_ENTITY = delete(entities).where(entities.c.kind == bindparam("of_kind"), entities.c.key == bindparam("of_key"))
 INSERT_ENTRIES = insert_rows(ledger)
 LEDGER = select(*ledger.columns).order_by(ledger.c.sequence)
-
-_SHOWN = (
-    models.c.id,
-    models.c.name,
-    models.c.description,
-    models.c.status,
-    models.c.revision,
-    models.c.version,
-    models.c.tags,
-    models.c.nodes,
-    _epoch_us(models.c.updated_at).label("updated_us"),
-    _epoch_us(models.c.deleted_at).label("deleted_us"),
-)
-
-
-def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of models; `text` and `tag` are folded."""
-    gone = models.c.deleted_at.is_not(None) if deleted else models.c.deleted_at.is_(None)
-    wanted: list[ColumnElement[bool]] = [gone]
-    if text:
-        named = select(model_nodes.c.model).where(_holds(model_nodes.c.search, text))
-        wanted.append(_holds(models.c.search, text) | models.c.id.in_(named))
-    if tag is not None:
-        wanted.append(_holds(models.c.tag_search, f"\n{tag}\n"))
-    newest = (models.c.updated_at.desc(), models.c.id.desc())
-    return select(*_SHOWN).where(*wanted).order_by(*newest).limit(limit).offset(offset)
-
-
-def list_runs(*, model: str | None, status: str | None, text: str, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of runs; `text` is folded."""
-    wanted = _equal((runs.c.model, model), (runs.c.status, status))
-    if text:
-        wanted.append(_holds(runs.c.search, text))
-    newest = (runs.c.created_at.desc(), runs.c.id.desc())
-    return select(runs.c.body).where(*wanted).order_by(*newest).limit(limit).offset(offset)
-
-
-def list_entries(
-    *,
-    after: int,
-    before: int | None,
-    action: str | None,
-    entity: str | None,
-    actor: str | None,
-    text: str,
-    newest_first: bool,
-    limit: int,
-) -> _Rows:
-    """Return the query for ledger entries; `text` is in lower case."""
-    c = ledger.c
-    wanted: list[ColumnElement[bool]] = [
-        c.sequence > after,
-        *_equal((c.action, action), (c.entity, entity), (c.actor, actor)),
-    ]
-    if before is not None:
-        wanted.append(c.sequence < before)
-    if text:
-        words = (c.actor, c.action, c.entity_kind, c.entity, func.coalesce(c.run, ""), func.coalesce(c.request, ""))
-        everything: ColumnElement[str] = c.patch
-        for word in reversed(words):
-            everything = word + literal("\n") + everything
-        wanted.append(_holds(func.lower(everything), text))
-    order = c.sequence.desc() if newest_first else c.sequence
-    return select(*ledger.columns).where(*wanted).order_by(order).limit(limit)
-
-
-def count(table: Table[Any]) -> _Rows:
-    """Return the query for the number of a table's rows."""
-    return select(func.count()).select_from(table)
-
-
-def _holds(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    """Tell whether a column holds `text`: by position, since a LIKE would have to escape it."""
-    return func.strpos(column, text) > 0
-
-
-def _equal(*pairs: tuple[ColumnElement[Any], str | None]) -> list[ColumnElement[bool]]:
-    return [column == value for column, value in pairs if value is not None]
 
 
 def last_of_each(rows: Sequence[Values], key: Sequence[str]) -> list[Values]:

@@ -69,7 +69,7 @@ def _list(value: Sequence[Any]) -> str:
         return _rows(value)
     if value and all(table_kind(type(item)) for item in value):
         return "".join(shown(table) for table in value)
-    more = f" and {len(value) - _MOST_ROWS:,} more" if len(value) > _MOST_ROWS else ""
+    more = f" and {len(value) - _MOST_ROWS} more" if len(value) > _MOST_ROWS else ""
     return ", ".join(cell(item) for item in value[:_MOST_ROWS]) + more
 
 
@@ -83,7 +83,7 @@ def _table(head: Sequence[Mapping[str, Any]], total: int, names: Sequence[Any]) 
         return "no rows"
     aligned = ["---:" if _is_numeric(head, name) else "---" for name in names]
     lines = [[cell(name) for name in names], aligned, *([cell(row.get(name)) for name in names] for row in head)]
-    note = f"\n\n{len(head):,} of {total:,} rows." if total > len(head) else ""
+    note = f"\n\n{len(head)} of {total} rows." if total > len(head) else ""
     return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + note + "\n\n"
 
 
@@ -99,7 +99,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        return str(value)
     if isinstance(value, float):
         return _number(value)
     text = value if isinstance(value, str) else str(plain(value))
@@ -107,11 +107,11 @@ def cell(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits behind a small number, two decimals behind a large one."""
+    """Four significant digits behind a small number, two decimals behind a large one; thousands stay together."""
     if value == 0 or value != value or abs(value) == float("inf"):  # noqa: PLR0124 - that is what NaN is
         return "0" if value == 0 else ""
     if 1e-4 <= abs(value) < 1e15:
-        text = f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
+        text = f"{value:.2f}" if abs(value) >= 100 else f"{value:.4g}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{value:.4g}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ from typing import Any, ClassVar
 import panel as pn
 import param
 import structlog
-from panel.custom import ReactComponent
+from bokeh.document import Document
+from panel.custom import Children, ReactComponent
 
 from studio.components.flow_editor.intents import READ_ONLY, Intent, InvalidIntentError, parse
 
@@ -38,6 +40,7 @@ class FlowEditor(ReactComponent):
     undo_name = param.String(default=None, allow_None=True, doc="What undo would undo, or None.")
     redo_name = param.String(default=None, allow_None=True, doc="What redo would redo, or None.")
     selection = param.Dict(default={"nodes": [], "wires": []}, doc="Ids of the selected nodes and wires.")
+    below = Children(default=[], doc="What stands below the canvas, beside the palette.")
     outbox = param.List(default=[], doc="Sequenced messages for notebooks, where custom messages get lost.")
 
     # The bundle is the module in every mode: the source imports npm packages a browser cannot load.
@@ -59,7 +62,10 @@ class FlowEditor(ReactComponent):
         """
         self._listeners: list[Callable[[Intent], None]] = []
         self._resync = resync
+        # The second may be taken while the first is held, never the other way round.
+        self._post_lock = threading.RLock()
         self._push_lock = threading.Lock()
+        self._unsent: deque[dict[str, Any]] = deque()
         self._known_status: dict[str, dict[str, Any]] = {}
         self._unsent_status: dict[str, dict[str, Any] | None] = {}
         self._pushed_at_s = 0.0
@@ -120,10 +126,11 @@ class FlowEditor(ReactComponent):
 
     def clear_status(self) -> None:
         """Forget every node's status, here and in the browser."""
-        with self._push_lock:
-            self._known_status.clear()
-            self._unsent_status.clear()
-        self._post({"type": "status_clear"})
+        with self._post_lock:
+            with self._push_lock:
+                self._known_status.clear()
+                self._unsent_status.clear()
+            self._post({"type": "status_clear"})
 
     def refuse(self, text: str, *, x: float | None = None, y: float | None = None) -> None:
         """Say why a gesture had no effect: beside the pointer, or at x, y in the view's pixels."""
@@ -164,23 +171,40 @@ class FlowEditor(ReactComponent):
         self._known_status[node] = self._unsent_status[node] = {**known, **entry}
 
     def _push_status(self) -> None:
-        with self._push_lock:
-            batch, self._unsent_status = self._unsent_status, {}
-            self._push_timer = None
-            self._pushed_at_s = time.monotonic()
-        if batch:
-            self._post({"type": "status", "s": batch})
+        with self._post_lock:
+            with self._push_lock:
+                batch, self._unsent_status = self._unsent_status, {}
+                self._push_timer = None
+                self._pushed_at_s = time.monotonic()
+            if batch:
+                self._post({"type": "status", "s": batch})
 
     def _post(self, message: dict[str, Any]) -> None:
-        # jupyter_bokeh does not forward custom messages to the browser; parameter changes it does.
-        if pn.config.comms == "ipywidgets" and not pn.state.served:
-            with self._push_lock:
+        """Say this to the browser after all that was posted before, by whichever thread."""
+        with self._post_lock:
+            # jupyter_bokeh does not forward custom messages to the browser; parameter changes it does.
+            if pn.config.comms == "ipywidgets" and not pn.state.served:
                 self._sequence += 1
                 entry = {"seq": self._sequence, "message": message}
-                queued = [*self.outbox, entry][-OUTBOX_LENGTH:]
-            self.outbox = queued
-        else:
-            self._send_msg(message)
+                self.outbox = [*self.outbox, entry][-OUTBOX_LENGTH:]
+                return
+            self._unsent.append(message)
+            document = self._busy_document()
+            if document is None:
+                self._send_all()
+            else:
+                document.add_next_tick_callback(self._send_all)
+
+    def _send_all(self) -> None:
+        with self._post_lock:
+            while self._unsent:
+                self._send_msg(self._unsent.popleft())
+
+    def _busy_document(self) -> Document | None:
+        """Return the served document of this view if this thread isn't the one at work on it."""
+        documents = (model.document for model, _ in self._models.values())
+        served = (document for document in documents if document is not None and document.session_context)
+        return next((document for document in served if document is not pn.state.curdoc), None)
 
     def _handle_msg(self, data: object) -> None:
         try:
@@ -204,7 +228,8 @@ class FlowEditor(ReactComponent):
             self._post({"type": "hello"})
         else:
             self.snapshot(self._resync())
-        with self._push_lock:
-            known = {node: dict(entry) for node, entry in self._known_status.items()}
-        if known:
-            self._post({"type": "status", "s": known})
+        with self._post_lock:
+            with self._push_lock:
+                known = {node: dict(entry) for node, entry in self._known_status.items()}
+            if known:
+                self._post({"type": "status", "s": known})

@@ -155,6 +155,13 @@ function topmost(session, ids) {
   });
 }
 
+/* Whether a node is already where the layout puts it, and as large: then Python would have nothing to answer. */
+function isPlaced(truth, { id, position, ...size }) {
+  const view = truth.nodes.get(id);
+  const same = view.position.x === position.x && view.position.y === position.y;
+  return same && Object.entries(size).every(([name, value]) => view[name] === value);
+}
+
 function viewActions(session) {
   const fit = () => session.flow.fitView({ duration: 140, padding: 0.12, maxZoom: 1, minZoom: 0.1 });
   const sizeOf = (id) => {
@@ -169,6 +176,7 @@ function viewActions(session) {
     layout: () => {
       const items = layoutItems(session.truth, session.structure, sizeOf);
       if (!items.length) return;
+      if (items.every((item) => isPlaced(session.truth, item))) return fit();
       session.fitAfterPatch = fit;
       session.send({ type: "layout", items });
     },

@@ -6,11 +6,12 @@ import { Menu } from "./menu.jsx";
 import { Announcer, Banner, Refusal, Toast } from "./overlays.jsx";
 import { Ghost, Palette } from "./palette.jsx";
 import { QuickAdd } from "./quick_add.jsx";
-import { EditorContext } from "./editor_store.js";
+import { EditorContext, useEditor } from "./editor_store.js";
 import { Session } from "./session.js";
 import { createActions } from "./actions.js";
 import { handleKey } from "./keys.js";
 import { firstGraph, receive, speakStates } from "./messages.js";
+import { useStyled } from "./styled.js";
 import { useTransport } from "./transport.js";
 
 /* Dark when Python says so or the page's own theme is. */
@@ -41,9 +42,13 @@ function useGraphParameter(model, session) {
   useEffect(() => session.adopt(firstGraph(graph)), [graph, session]);
 }
 
+/* Whether something is part of what the owner put below the canvas: then its keys and pointers are not ours. */
+const isBelow = (element) => Boolean(element?.closest?.(".fe-below"));
+
 /* Remembers the pointer, for what appears beside it. */
 function trackPointer(session) {
   return (event) => {
+    if (isBelow(event.target)) return;
     session.pointerClient = { x: event.clientX, y: event.clientY };
     session.pointer = session.local(session.pointerClient);
   };
@@ -55,13 +60,34 @@ function usePaste(session) {
   useEffect(() => {
     const onPaste = (event) => {
       const focused = session.root.getRootNode().activeElement;
-      if (session.readOnly || !session.root.contains(focused) || focused.matches("input, textarea")) return;
+      if (session.readOnly || !session.root.contains(focused) || isBelow(focused) || focused.matches("input, textarea")) return;
       session.actions.paste(event.clipboardData.getData("text") || session.clipboard);
       event.preventDefault();
     };
     document.addEventListener("paste", onPaste);
     return () => document.removeEventListener("paste", onPaste);
   }, [session]);
+}
+
+function Parts({ session, below, undoName, redoName, connection }) {
+  const { catalog, readOnly } = useEditor();
+  const { nodes, edges, setNodes, setEdges } = session;
+  return (
+    <>
+      {readOnly ? null : <Palette entries={catalog} />}
+      <div className="fe-room">
+        <Canvas nodes={nodes} edges={edges} setNodes={setNodes} setEdges={setEdges} undoName={undoName} redoName={redoName} />
+        {below.length ? <div className="fe-below" tabIndex={-1}>{below}</div> : null}
+      </div>
+      <Banner connection={connection} />
+      <QuickAdd />
+      <Menu />
+      <Refusal />
+      <Toast />
+      <Ghost />
+      <Announcer />
+    </>
+  );
 }
 
 export function Editor({ model, view }) {
@@ -71,8 +97,10 @@ export function Editor({ model, view }) {
   const [readOnly] = model.useState("read_only");
   const [undoName] = model.useState("undo_name");
   const [redoName] = model.useState("redo_name");
+  const below = model.get_child("below");
   const dark = useDark(darkParameter);
   const session = useSession(model);
+  const styled = useStyled(session);
   Object.assign(session, { types, catalog, readOnly });
   useGraphParameter(model, session);
   usePaste(session);
@@ -84,7 +112,7 @@ export function Editor({ model, view }) {
   );
   const handlers = useMemo(
     () => ({
-      onKeyDown: (event) => handleKey(event, session),
+      onKeyDown: (event) => isBelow(event.target) || handleKey(event, session),
       onPointerMove: trackPointer(session),
       onPointerDown: () => session.store.setState({ menu: null }),
     }),
@@ -95,15 +123,7 @@ export function Editor({ model, view }) {
     <EditorContext.Provider value={context}>
       <div ref={setRoot} className="fe-root" data-theme={dark ? "dark" : "light"} data-readonly={readOnly} tabIndex={0}
         role="application" aria-label="Workflow editor" {...handlers}>
-        {readOnly ? null : <Palette entries={catalog} />}
-        <Canvas nodes={session.nodes} edges={session.edges} setNodes={session.setNodes} setEdges={session.setEdges} undoName={undoName} redoName={redoName} />
-        <Banner connection={connection} />
-        <QuickAdd />
-        <Menu />
-        <Refusal />
-        <Toast />
-        <Ghost />
-        <Announcer />
+        {styled ? <Parts session={session} below={below} undoName={undoName} redoName={redoName} connection={connection} /> : null}
       </div>
     </EditorContext.Provider>
   );

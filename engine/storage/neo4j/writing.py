@@ -1,0 +1,205 @@
+"""One commit: its writes, performed in order inside one transaction that takes the ledger's head first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from engine.domain.edits import EditBatch
+from engine.domain.events import Draft, Entry, Head
+from engine.domain.values import Semver
+from engine.domain.versions import Version
+from engine.domain.writes import (
+    InsertBatch,
+    InsertModel,
+    InsertVersion,
+    PutEntity,
+    PutRun,
+    PutSetting,
+    PutSteps,
+    Record,
+    RemoveEntity,
+    UpdateModel,
+    Write,
+)
+from engine.errors import LedgerTampered, StoreConflict
+from engine.ledger.chain import link, row_of
+from engine.storage.changes import change_times
+from engine.storage.documents import batch_json, json_text, version_json
+from engine.storage.folding import entry_search, shown
+from engine.storage.neo4j.database import Cypher
+from engine.storage.neo4j.entities import keep
+from engine.storage.neo4j.models import insert_model, update_model
+from engine.storage.neo4j.runs import put_run, put_steps
+from engine.storage.neo4j.schema import uid_of
+
+_TOKENS = 32
+"""How many commits back it can be told whether one was done."""
+
+TAKE_TURN = """
+    MATCH (h:LedgerHead {organization: $organization}) SET h.turn = h.turn + 1
+    RETURN h.mark AS mark, $token IN h.tokens AS was_done
+"""
+"""Take the head's lock: commits come one after the other, whoever makes them, and none waits for another crosswise."""
+_SIGN = f"""
+    MATCH (h:LedgerHead {{organization: $organization}}) SET h.tokens = ($token + h.tokens)[..{_TOKENS}]
+"""
+_ENTRIES = """
+    UNWIND $rows AS row CREATE (e:Entry) SET e = row, e.organization = $organization
+    WITH e MATCH (p:Entry {organization: $organization, sequence: e.sequence - 1}) CREATE (e)-[:PREVIOUS]->(p)
+"""
+_MOVE_HEAD = """
+    MATCH (h:LedgerHead {organization: $organization}) SET h.sequence = $sequence, h.hash = $hash, h.mark = $mark
+"""
+_HAS_BATCH = "MATCH (b:Batch {organization: $organization, model: $model, revision: $revision}) RETURN b.id AS id"
+_INSERT_BATCH = """
+    CREATE (b:Batch) SET b = $properties, b.organization = $organization
+    MERGE (a:Actor {organization: $organization, id: $properties.actor}) CREATE (a)-[:MADE]->(b)
+    WITH b MATCH (m:Model {organization: $organization, id: $properties.model}) CREATE (b)-[:EDITED]->(m)
+"""
+_NUMBERS = "MATCH (v:Version {organization: $organization, model: $model}) RETURN v.number AS number"
+_INSERT_VERSION = """
+    CREATE (v:Version) SET v = $properties, v.organization = $organization
+    MERGE (a:Actor {organization: $organization, id: $properties.author}) CREATE (a)-[:PUBLISHED]->(v)
+    WITH v MATCH (m:Model {organization: $organization, id: $properties.model}) CREATE (m)-[:HAS_VERSION]->(v)
+"""
+_CHAIN_VERSION = (
+    """MATCH (p:Version {organization: $organization, model: $model, number: $before})
+    OPTIONAL MATCH (p)-[old:NEXT]->() DELETE old
+    WITH p MATCH (v:Version {organization: $organization, model: $model, number: $number}) MERGE (p)-[:NEXT]->(v)""",
+    """MATCH (n:Version {organization: $organization, model: $model, number: $after})
+    MATCH (v:Version {organization: $organization, model: $model, number: $number}) MERGE (v)-[:NEXT]->(n)""",
+    """MATCH (v:Version {organization: $organization, model: $model, number: $number})
+    MATCH (r:Run {organization: $organization, model: $model}) WHERE r.version = $number MERGE (r)-[:OF]->(v)""",
+)
+_PUT_SETTING = """
+    MERGE (s:Setting {organization: $organization, uid: $uid}) SET s.key = $key, s.value = $value
+"""
+
+
+class Mark(NamedTuple):
+    """The ledger's head as one property: two could be read from different commits."""
+
+    head: Head
+    before: int
+    """The head's sequence before the last commit: entries up to there are visible to everybody."""
+
+    @property
+    def text(self) -> str:
+        """How it is kept."""
+        return f"{self.head.sequence} {self.head.hash} {self.before}"
+
+    @classmethod
+    def read(cls, text: object) -> Mark:
+        """Read back `text`; `LedgerTampered` if it isn't there or was altered."""
+        try:
+            sequence, own, before = str(text).split(" ")
+            return cls(Head(sequence=int(sequence), hash=own), int(before))
+        except ValueError:
+            raise LedgerTampered(reason="its head is missing or was altered") from None
+
+
+class Commit(NamedTuple):
+    """Writes to be done once."""
+
+    writes: Sequence[Write]
+    now: datetime
+    token: str
+    """By which it is known whether it was done."""
+
+    def perform(self, cypher: Cypher) -> tuple[Entry, ...]:
+        """Do all writes in order and chain the entries; whatever raises leaves the transaction to be rolled back."""
+        head = take_turn(cypher, self.token).head
+        cypher.do(_SIGN, token=self.token)
+        times = change_times(self.writes, self.now)
+        drafts: list[Draft] = []
+        for write in self.writes:
+            match write:
+                case InsertModel(model=model):
+                    insert_model(cypher, model, times[model.id])
+                case UpdateModel(model=model, expected_revision=expected):
+                    update_model(cypher, model, expected, times[model.id])
+                case PutEntity() | RemoveEntity():
+                    keep(cypher, write)
+                case Record(draft=draft):
+                    drafts.append(draft)
+                case _:
+                    _put(cypher, write)
+        return _record(cypher, head, drafts) if drafts else ()
+
+    def was_done(self, cypher: Cypher) -> bool:
+        """Tell whether this was done; waits for whoever has the turn."""
+        found = cypher.first(TAKE_TURN, token=self.token)
+        return found is not None and bool(found["was_done"])
+
+
+def take_turn(cypher: Cypher, token: str = "") -> Mark:
+    """Wait until nobody else commits; the turn is ours until the transaction ends."""
+    found = cypher.first(TAKE_TURN, token=token)
+    return Mark.read(None if found is None else found["mark"])
+
+
+def _put(cypher: Cypher, write: InsertBatch | InsertVersion | PutRun | PutSteps | PutSetting) -> None:
+    match write:
+        case InsertBatch(batch=batch, revision=revision):
+            _insert_batch(cypher, batch, revision)
+        case InsertVersion(version=version):
+            _insert_version(cypher, version)
+        case PutRun(run=run):
+            put_run(cypher, run)
+        case PutSteps(steps=steps):
+            put_steps(cypher, steps)
+        case PutSetting(key=key, value=value):
+            cypher.do(_PUT_SETTING, uid=uid_of(key), key=key, value=json_text(value))
+
+
+def _record(cypher: Cypher, head: Head, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+    entries = link(head, drafts)
+    cypher.do(_ENTRIES, rows=[{**row_of(entry)._asdict(), "search": entry_search(entry)} for entry in entries])
+    last = entries[-1]
+    mark = Mark(Head(sequence=last.sequence, hash=last.hash), head.sequence)
+    cypher.do(_MOVE_HEAD, sequence=last.sequence, hash=last.hash, mark=mark.text)
+    return entries
+
+
+def _insert_batch(cypher: Cypher, batch: EditBatch, revision: int) -> None:
+    if cypher.first(_HAS_BATCH, model=batch.model, revision=revision) is not None:
+        raise StoreConflict
+    properties = {
+        "model": batch.model,
+        "revision": revision,
+        "id": batch.id,
+        "name": shown(batch.name),
+        "actor": batch.actor,
+        "ts": batch.ts,
+        "edits": len(batch.edits),
+        "body": json_text(batch_json(batch)),
+    }
+    cypher.do(_INSERT_BATCH, properties=properties)
+
+
+def _insert_version(cypher: Cypher, version: Version) -> None:
+    own = version.number
+    numbers = [Semver.parse(row["number"]) for row in cypher.rows(_NUMBERS, model=version.model)]
+    if own in numbers:
+        raise StoreConflict
+    properties = {
+        "model": version.model,
+        "number": str(own),
+        "major": own.major,
+        "minor": own.minor,
+        "patch": own.patch,
+        "author": version.author,
+        "message": shown(version.message),
+        "ts": version.ts,
+        "content_hash": version.content_hash,
+        "body": json_text(version_json(version)),
+    }
+    cypher.do(_INSERT_VERSION, properties=properties)
+    neighbours = {
+        "before": str(max((each for each in numbers if each < own), default="")),
+        "after": str(min((each for each in numbers if own < each), default="")),
+    }
+    for statement in _CHAIN_VERSION:
+        cypher.do(statement, model=version.model, number=str(own), **neighbours)
