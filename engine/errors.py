@@ -229,7 +229,7 @@ class StoreOlder(StoreError):
 
 
 class StoreUnreachable(StoreError):
-    """The store {path} can't be opened: {reason}."""
+    """The store {path} can't be used: {reason}."""
 
 
 class OrganizationForeign(StoreError):

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from engine.ports import ModelSource
 
 RECOVERABLE_FOR = timedelta(days=30)
-_SAVE_TRIES = 5
+_SEEN = 64
+"""How many states of models are kept for those who will save on top of them."""
+_SAVE_TRIES = 100
+"""Each time somebody else came first, whose edits are merged: only a hundred of them in a row make one give up."""
 
 
 class Models:
@@ -45,6 +48,7 @@ class Models:
     ) -> None:
         self._catalog, self._clock, self._tethers, self._expressions = catalog, clock, tethers, expressions
         self._actor = actor
+        self._seen: dict[tuple[str, int], FunctionModel] = {}
 
     # ---- finding ----------------------------------------------------------------------------------------------
 
@@ -53,7 +57,7 @@ class Models:
         found = self._catalog.model(reference) or self._catalog.model_named(reference)
         if found is None:
             raise ModelNotFound(name=repr(reference))
-        return found
+        return self._remember(found)
 
     def list(
         self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
@@ -110,6 +114,7 @@ class Models:
 
         Edits that others saved meanwhile are merged when they touch other fields; else `EditConflict` names both.
         """
+        asked = base_revision
         for _ in range(_SAVE_TRIES):
             current = self._editable(reference)
             merged = self._on_top(current, edits, base_revision)
@@ -123,10 +128,11 @@ class Models:
                     InsertBatch(batch=batch, revision=changed.revision),
                     self._record("model.edited", current.id, _keyed(current), _keyed(changed)),
                 )
-            except StaleRevision:
+            except StaleRevision:  # somebody came first: only what they did since has to be merged now
+                edits, base_revision = merged, current.revision
                 continue
-            return changed
-        raise StaleRevision(current=self.get(reference).revision, based_on=base_revision)
+            return self._remember(changed)
+        raise StaleRevision(current=self.get(reference).revision, based_on=asked)
 
     def publish(self, reference: str, *, number: Semver | str | None = None, message: str = "") -> Version:
         """Make an immutable version of the draft; raise `ModelInvalid` unless it has no errors.
@@ -234,7 +240,15 @@ class Models:
         theirs = [
             edit for _, batch in self._catalog.batches(current.id, after_revision=base_revision) for edit in batch.edits
         ]
-        return merge(self.at_revision(current.id, base_revision), edits, theirs).edits
+        base = self._seen.get((current.id, base_revision)) or self.at_revision(current.id, base_revision)
+        return merge(base, edits, theirs).edits
+
+    def _remember(self, model: FunctionModel) -> FunctionModel:
+        """Keep a state that somebody has before them: what they save will be based on it."""
+        self._seen[model.id, model.revision] = model
+        while len(self._seen) > _SEEN:
+            self._seen.pop(next(iter(self._seen)), None)
+        return model
 
     def _put(self, action: Action, before: FunctionModel, after: FunctionModel) -> FunctionModel:
         changed = after.changed(revision=before.revision + 1)

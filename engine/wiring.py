@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from engine.drafts import Drafts
 from engine.engine import Engine
@@ -63,7 +64,7 @@ def open_engine(
     )
     runs = Runs(catalog, journal, services, models, registry, actor=actor, capacity=chosen.workers)
     return Engine(
-        url=url,
+        url=_shown(url),
         catalog=catalog,
         models=models,
         runs=runs,
@@ -174,6 +175,15 @@ def _checkpoints_of(catalog: Catalog, settings: Settings) -> CheckpointFile:
     place = f"{catalog.describe()['place']} {catalog.organization}"
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     return CheckpointFile(settings.home / "checkpoints" / f"{name}.jsonl", _key(settings.home))
+
+
+def _shown(url: str) -> str:
+    """Return a URL as people may see it: without its password."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    login, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login.partition(':')[0]}@{host}", query="").geturl()
 
 
 def _file_of(url: str) -> Path:

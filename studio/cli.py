@@ -259,16 +259,27 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="One case. Default: all.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="'engine', 'stores' or one case. Default: engine.", show_default=False)
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="An empty store for 'stores'. Default: a DuckDB file.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the engine on this machine, against the floor of the same work in plain Python."""
+    """Measure the engine or a store on this machine, against the same work in plain Python or the goal."""
     from engine.benchmarks import CASES, measure
 
-    if name is not None and name not in CASES:
-        terminal.stop(f"There is no case {name!r}. There are: {', '.join(CASES)}.", terminal.USAGE)
+    if name not in (None, "engine", "stores", *CASES):
+        terminal.stop(f"There is no case {name!r}. There are: engine, stores, {', '.join(CASES)}.", terminal.USAGE)
     with terminal.reported():
-        found = [measure(case) for case in ([name] if name else CASES)]
+        if name == "stores":
+            from engine.store_benchmarks import measure_store
+
+            found = measure_store(store, told=lambda what: terminal.err.print(what, markup=False))
+        else:
+            found = [measure(case) for case in ([name] if name in CASES else CASES)]
     if as_json:
         terminal.document([row._asdict() for row in found])
         return
@@ -281,7 +292,7 @@ def bench(
         )
         for row in found
     ]
-    terminal.table(("case", "value", "floor", "ratio"), rows, empty="")
+    terminal.table(("case", "value", "goal" if name == "stores" else "floor", "ratio"), rows, empty="")
 
 
 @ledger_app.command()

@@ -26,8 +26,8 @@ def shown(text: str) -> str:
 
 
 def model_search(model: FunctionModel) -> str:
-    """Return where a search for models looks, besides the names of nodes."""
-    return f"{fold(model.name)}\n{fold(model.description)}"
+    """Return where a search for models looks: name, description and the names of nodes."""
+    return "\n".join(map(fold, (model.name, model.description, *(node.name for node in model.nodes.values()))))
 
 
 def tag_search(tags: Iterable[str]) -> str:
@@ -58,8 +58,7 @@ def entry_search(entry: Draft) -> str:
 
 def holds(model: FunctionModel, text: str) -> bool:
     """Say whether a search for models finds this one."""
-    wanted = fold(text)
-    return wanted in model_search(model) or any(wanted in fold(node.name) for node in model.nodes.values())
+    return fold(text) in model_search(model)
 
 
 def is_tagged(tags: Iterable[str], tag: str | None) -> bool:

@@ -8,7 +8,7 @@ run is ever written by two.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -158,8 +158,9 @@ class PostgresJournal:
     def close(self) -> None:
         """Write what is queued, let the claims go and close. Calling it twice is harmless."""
         self._queue.close()
-        with self._database:
-            self._connection.close()
+        with self._database, suppress(psycopg.Error):
+            self._connection.execute("SELECT pg_advisory_unlock_all()")  # the server takes its time to see the end
+        self._connection.close()
 
     def _new_owner(self) -> int:
         """Take a number and its lock, which falls free with the connection."""

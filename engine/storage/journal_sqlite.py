@@ -1,29 +1,25 @@
 """The journal of runs under way in a SQLite file: WAL, synchronous=FULL, one writer thread with group commit.
 
-`append` only queues. The writer thread takes everything queued into one transaction and calls fsync once for all of
-it, so that the price of durability is shared by whatever happened meanwhile. Every record carries a CRC-32 that runs
-on from the record before, and the run's row keeps how many there are and the last CRC: a byte changed or a record
-lost anywhere in the file shows when the run is read.
+The writer thread takes everything queued into one transaction and calls fsync once for all of it. Every record
+carries a CRC-32 that runs on from the record before, and the run's row keeps how many there are and the last CRC: a
+byte changed or a record lost anywhere in the file shows when the run is read.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Condition, Lock, Thread
+from threading import Lock
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
+from engine.storage.journal_queue import JournalQueue, record_crc
 from engine.storage.journal_schema import DAMAGE, open_connection
 from engine.storage.process import Owner, is_alive, this_process
-
-_BATCH_RECORDS = 20_000
-"""At most this many records in one transaction, so that a waiting step is not kept for seconds."""
 
 _RUNS = "SELECT number, records, crc FROM runs WHERE run = ?"
 _NEW_RUN = """INSERT INTO runs (number, run, name_crc, records, crc)
@@ -52,44 +48,21 @@ class SqliteJournal:
         self._path = Path(path)
         self._connection = open_connection(self._path)
         self._owner = this_process()
-        self._queue: deque[JournalRecord] = deque()
         self._database = Lock()
         """Held while the connection is used."""
-        self._lock = Lock()
-        """Guards what follows. Entered by itself where it is hot: a Condition's `with` costs three times as much."""
-        self._changed = Condition(self._lock)
-        """Told of what the writer or those who wait for it care about."""
-        self._queued = 0
-        self._written = 0
-        self._sleeping = False
-        self._closing = False
-        self._failure: str | None = None
-        self._writer = Thread(target=self._write_on, name="treadle-journal", daemon=True)
-        self._writer.start()
+        self._queue = JournalQueue(self._write, self._broken)
 
     def append(self, record: JournalRecord) -> int:
         """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
-        with self._lock:
-            if self._failure is not None:
-                raise self._broken(self._failure)
-            self._queue.append(record)
-            self._queued += 1
-            if self._sleeping:
-                self._sleeping = False
-                self._changed.notify_all()
-            return self._queued
+        return self._queue.append(record)
 
     def sync(self, ticket: int) -> None:
         """Return when every record up to `ticket` is on disk; `JournalBroken` if that can't be."""
-        with self._lock:
-            while self._written < ticket and self._failure is None:
-                self._changed.wait()
-            if self._failure is not None:
-                raise self._broken(self._failure)
+        self._queue.sync(ticket)
 
     def read(self, run: str) -> list[JournalRecord]:
         """Return the records of a run in order; `JournalBroken` naming run and position if any is damaged."""
-        self.sync(self._queued)
+        self._queue.sync()
         with self._using() as connection:
             tail = _tail(connection, run)
             if tail is None:
@@ -99,7 +72,7 @@ class SqliteJournal:
 
     def unfinished(self) -> list[str]:
         """Return the runs that have records, the first begun first."""
-        self.sync(self._queued)
+        self._queue.sync()
         with self._using() as connection:
             return self._names(connection)
 
@@ -116,7 +89,7 @@ class SqliteJournal:
 
     def forget(self, run: str) -> None:
         """Drop the records and the claim of a sealed run."""
-        self.sync(self._queued)
+        self._queue.sync()
         with self._using() as connection, _transaction(connection):
             connection.execute("DELETE FROM records WHERE run = (SELECT number FROM runs WHERE run = ?)", (run,))
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
@@ -124,43 +97,13 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Write what is queued and close. Calling it twice is harmless."""
-        with self._lock:
-            self._closing = True
-            self._changed.notify_all()
-        self._writer.join()
+        self._queue.close()
         with self._database:
             self._connection.close()
 
-    def _write_on(self) -> None:
-        """Write batch after batch until closing or a failure; the writer thread's whole life."""
-        while True:
-            with self._lock:
-                while not self._queue and not self._closing:
-                    self._sleeping = True
-                    self._changed.wait()
-                if not self._queue:
-                    self._failure = self._failure or "it was closed"
-                    self._changed.notify_all()
-                    return
-            failure = self._write_batch()
-            if failure is not None:
-                with self._lock:
-                    self._failure = failure
-                    self._changed.notify_all()
-                return
-
-    def _write_batch(self) -> str | None:
-        """Write what is queued in one transaction; return why that failed, if it did: nothing is lost unseen."""
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_RECORDS))]
-        try:
-            with self._database, _transaction(self._connection):
-                _insert(self._connection, batch)
-        except Exception as error:  # noqa: BLE001  (whatever it was, the records are not on disk: everybody is told)
-            return str(error) or type(error).__name__
-        with self._lock:
-            self._written += len(batch)
-            self._changed.notify_all()
-        return None
+    def _write(self, batch: list[JournalRecord]) -> None:
+        with self._database, _transaction(self._connection):
+            _insert(self._connection, batch)
 
     def _names(self, connection: sqlite3.Connection) -> list[str]:
         """Return the runs there are; `JournalBroken` if the name of one is lost: it would seem not to be there."""
@@ -223,7 +166,7 @@ def _insert(connection: sqlite3.Connection, batch: list[JournalRecord]) -> None:
         rows: list[tuple[object, ...]] = []
         for record in records:
             position += 1
-            crc = _crc(record, position, crc)
+            crc = record_crc(record, position, crc)
             rows.append((number, position, *record[1:], crc))
         connection.executemany(_INSERT, rows)
         connection.execute(_COUNT, (position, crc, number))
@@ -234,12 +177,6 @@ def _tail(connection: sqlite3.Connection, run: str) -> _Tail | None:
     return None if row is None else _Tail(*row)
 
 
-def _crc(record: Sequence[Any], position: int, previous: int) -> int:
-    """Return the CRC-32 of a record's fields, its position and the CRC of the record before."""
-    run, kind, path, attempt, ts_us, body = record
-    return crc32(body, crc32(f"{run}\0{position}\0{kind}\0{path}\0{attempt}\0{ts_us}\0".encode(), previous))
-
-
 def _name_crc(run: object) -> int:
     return crc32(str(run).encode())
 
@@ -247,6 +184,6 @@ def _name_crc(run: object) -> int:
 def _crc_of_row(run: str, position: int, fields: Sequence[Any], previous: int) -> int:
     """Return the CRC-32 of what was read, or -1 for cells of other types than were written: damage can do that."""
     try:
-        return _crc((run, *fields), position, previous)
+        return record_crc((run, *fields), position, previous)
     except (TypeError, ValueError):
         return -1

@@ -7,36 +7,78 @@ from engine.storage.journal_postgres import PostgresJournal
 from engine.storage.journal_sqlite import SqliteJournal
 from engine.storage.memory import MemoryCatalog
 from engine.storage.memory_journal import MemoryBlobs, MemoryJournal
+from engine.storage.neo4j import Neo4jBlobs, Neo4jJournal, open_neo4j
+from engine.storage.shared.catalog import open_shared
 from engine.storage.sql.duckdb import open_duckdb
 from engine.storage.sql.postgres import open_postgres
+from engine.storage.sql.postgres_blobs import PostgresBlobs
+from tests import neo4j_servers
+from tests.contract import agents
 
 
-@pytest.fixture(params=["memory", "duckdb", "postgres"])
+@pytest.fixture
+def neo4j_url():
+    """Return the URL of the session's Neo4j server, whose one database has nothing of the organization 'local'."""
+    server = neo4j_servers.neo4j()
+    with neo4j_servers.emptied(server):
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def owner():
+    """Return another process, which can own a store while a test works through it."""
+    agent = agents.Agent()
+    yield agent
+    agent.close()
+
+
+@pytest.fixture(params=["memory", "duckdb", "shared", "postgres", "neo4j"])
 def catalog(request, tmp_path):
     match request.param:
         case "memory":
             opened = MemoryCatalog()
         case "duckdb":
             opened = open_duckdb(tmp_path / "store.duckdb")
+        case "shared":
+            path, owner = tmp_path / "store.duckdb", request.getfixturevalue("owner")
+            assert owner.ask(agents.open_, path) == owner.pid
+            opened = open_shared(path)
+            request.addfinalizer(lambda: owner.ask(agents.close, path))
+        case "neo4j":
+            opened = open_neo4j(request.getfixturevalue("neo4j_url"))
         case _:
             opened = open_postgres(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "neo4j"])
 def journal(request, tmp_path):
     match request.param:
         case "memory":
             opened = MemoryJournal()
         case "sqlite":
             opened = SqliteJournal(tmp_path / "journal.db")
+        case "neo4j":
+            opened = Neo4jJournal(request.getfixturevalue("neo4j_url"))
         case _:
             opened = PostgresJournal(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(params=["memory", "files", "postgres", "neo4j"])
 def blobs(request, tmp_path):
-    return MemoryBlobs() if request.param == "memory" else FileBlobs(tmp_path / "blobs")
+    match request.param:
+        case "memory":
+            yield MemoryBlobs()
+        case "files":
+            yield FileBlobs(tmp_path / "blobs")
+        case "postgres":
+            opened = open_postgres(request.getfixturevalue("postgres_url"))
+            yield PostgresBlobs(opened.database)
+            opened.close()
+        case _:
+            opened = open_neo4j(request.getfixturevalue("neo4j_url"))
+            yield Neo4jBlobs(opened.database)
+            opened.close()

@@ -27,7 +27,7 @@ from tests.contract.samples import ODD_TEXTS, at, batch, draft, everything, many
 
 
 def facts(catalog):
-    return catalog.describe() | {"size_bytes": 0, "latency_ms": 0, "pool": None}
+    return catalog.describe() | {"size_bytes": 0, "latency_ms": 0, "pool": None, "statements": None}
 
 
 def named(catalog, **wanted):

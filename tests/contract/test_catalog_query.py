@@ -9,6 +9,7 @@ from engine.domain.runs import Attempt
 from engine.domain.writes import InsertModel, InsertVersion, PutEntity, PutRun, PutSteps, Record
 from engine.errors import QueryRefused
 from engine.storage.sql.duckdb import open_duckdb
+from engine.storage.sql.postgres import open_postgres
 from engine.storage.sql.views import NAMES
 from tests.contract.samples import at, draft, entities, everything, run, step, version
 
@@ -17,9 +18,12 @@ PAGE = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `(\w+)` \| (.*) \|$", re.MULTILINE)
 
 
-@pytest.fixture(params=["duckdb"])
+@pytest.fixture(params=["duckdb", "postgres"])
 def sql_catalog(request, tmp_path):
-    opened = open_duckdb(tmp_path / "store.duckdb")
+    if request.param == "duckdb":
+        opened = open_duckdb(tmp_path / "store.duckdb")
+    else:
+        opened = open_postgres(request.getfixturevalue("postgres_url"))
     yield opened
     opened.close()
 

@@ -53,8 +53,9 @@ def test_what_is_new_is_filled_as_if_it_had_always_been_kept(path):
         assert {row.edge for row in catalog.edges(model=each.id)} == {*each.wires, *each.dependencies}
         right = rows.model_row(each, each.deleted_at)
         with catalog.database.reading() as connection:
-            stored = connection.exec_driver_sql("SELECT nodes_key, edges_key FROM models WHERE id = ?", (each.id,))
-            assert tuple(stored.one()) == (right["nodes_key"], right["edges_key"])
+            asked = "SELECT nodes_key, edges_key, search FROM models WHERE id = ?"
+            stored = connection.exec_driver_sql(asked, (each.id,))
+            assert tuple(stored.one()) == (right["nodes_key"], right["edges_key"], right["search"])
     changed = made[0].changed(name="Renamed", revision=made[0].revision + 1)
     catalog.commit(UpdateModel(model=changed, expected_revision=made[0].revision), InsertModel(model=model(77)))
     assert catalog.model_named("renamed") == changed

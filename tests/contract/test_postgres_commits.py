@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from engine.domain.writes import InsertBatch, InsertModel, PutSetting, PutSteps, Record, UpdateModel
-from engine.errors import NotCanonical, StaleRevision, StoreConflict, StoreUnreachable
+from engine.errors import NotCanonical, StaleRevision, StoreConflict, StoreCorrupted, StoreUnreachable
 from engine.ledger.verification import verify
 from engine.storage.sql import postgres as adapter
 from engine.storage.sql.postgres import open_postgres
+from engine.storage.sql.postgres_blobs import PostgresBlobs
 from tests.contract.samples import batch, draft, model, step
 from tests.servers import new_folder, start_postgres
 from tests.servers_proxy import Proxy
@@ -361,3 +362,15 @@ def test_a_long_ledger_is_read_in_pages(catalog, postgres_url):
         assert next(rows).sequence == 1
     with psycopg.connect(postgres_url) as raw:
         assert raw.execute(f"SELECT count(*) FROM ({OTHERS} AND state LIKE 'idle in%')").fetchone() == (0,)
+
+
+def test_a_damaged_blob_is_told_and_mended_by_keeping_the_value_again(postgres, postgres_url, catalog):
+    blobs = PostgresBlobs(catalog.database)
+    name = blobs.put(b"precious")
+    for damaged in ("precioux", ""):
+        postgres.run(f"UPDATE treadle.blobs SET data = '{damaged}'", database=database_of(postgres_url))
+        with pytest.raises(StoreCorrupted, match="not those it names"):
+            blobs.get(name)
+        assert blobs.put(b"precious") == name
+        assert blobs.get(name) == b"precious"
+    assert blobs.names() == [name]

@@ -12,6 +12,7 @@ import pytest
 from engine.domain.writes import InsertModel, PutSetting, Record
 from engine.errors import StoreCorrupted, StoreNewer, StoreOlder, StoreUnreachable
 from engine.storage.journal_postgres import PostgresJournal
+from engine.storage.sql import migrations, schema
 from engine.storage.sql.postgres import open_postgres
 from tests.contract.samples import draft, model
 from tests.servers import free_port
@@ -59,7 +60,7 @@ def test_a_store_is_made_in_an_empty_database(empty_url):
     again = open_postgres(empty_url)
     assert (again.model("m1"), again.head().sequence) == (model(), 1)
     facts = again.describe()
-    assert (facts["kind"], facts["schema_version"], facts["pool"]["in_use"]) == ("postgres", 2, 0)
+    assert (facts["kind"], facts["schema_version"], facts["statements"]["pool"]["in_use"]) == ("postgres", 2, 0)
     assert facts["size_bytes"] > 0
     assert 0 < facts["latency_ms"] < 5_000
     assert "@127.0.0.1" in facts["place"]
@@ -156,7 +157,7 @@ def test_a_database_that_can_not_keep_every_text_is_told(postgres):
     ("damage", "error", "words"),
     [
         ("UPDATE treadle.schema_version SET version = 99", StoreNewer, "schema 99"),
-        ("UPDATE treadle.schema_version SET version = 1", StoreOlder, "treadle migrate"),
+        ("UPDATE treadle.schema_version SET version = 1", StoreCorrupted, "schema version is 1"),
         ("DELETE FROM treadle.schema_version", StoreCorrupted, "schema version is None"),
         ("DROP TABLE treadle.runs CASCADE", StoreCorrupted, "no table runs"),
         ("DROP TABLE treadle.schema_version", StoreCorrupted, "not one of ours"),
@@ -165,6 +166,17 @@ def test_a_database_that_can_not_keep_every_text_is_told(postgres):
 def test_a_schema_that_is_not_as_it_should_be_is_told(postgres, postgres_url, damage, error, words):
     postgres.run(damage, database=database_of(postgres_url))
     assert words in refused(postgres_url, error)
+
+
+def test_an_older_schema_is_left_as_it_is_unless_its_upgrade_is_safe_or_asked_for(monkeypatch, postgres_url):
+    upgraded = []
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    monkeypatch.setattr(migrations, "are_safe", lambda found: bool(upgraded))
+    monkeypatch.setattr(migrations, "upgrade", lambda connection, found: upgraded.append(found))
+    assert "treadle migrate" in refused(postgres_url, StoreOlder)
+    open_postgres(postgres_url, migrate=True).close()
+    open_postgres(postgres_url).close()
+    assert upgraded == [2, 2]
 
 
 def test_the_schema_of_another_program_is_left_as_it_is(postgres, empty_url):

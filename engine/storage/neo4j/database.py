@@ -78,7 +78,7 @@ class Database:
         self._guard = Lock()
         self._bookmarks = GraphDatabase.bookmark_manager()
         with self._telling():
-            self._driver = GraphDatabase.driver(
+            self._driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]  (the driver's options)
                 self.address.uri,
                 auth=(self.address.user, self.address.password),
                 connection_timeout=_CONNECT_S,
@@ -90,8 +90,7 @@ class Database:
                 user_agent="treadle",
             )
         try:
-            with self._telling():
-                self._driver.verify_connectivity(database=self.address.database)
+            self.read(lambda cypher: cypher.do("RETURN 1"))
         except BaseException:
             self._driver.close()
             raise
@@ -172,7 +171,7 @@ class Database:
             with self._guard:
                 self._in_use += 1
             try:
-                with self._driver.session(
+                with self._driver.session(  # pyright: ignore[reportUnknownMemberType]  (as above)
                     database=self.address.database, bookmark_manager=self._bookmarks, fetch_size=_FETCH_ROWS
                 ) as session:
                     yield session

@@ -15,14 +15,14 @@ _AT_ONCE = 5_000
 
 _BEFORE = """
     OPTIONAL MATCH (m:Model {organization: $organization, id: $model})
-    OPTIONAL MATCH (taken:Model {organization: $organization, taken_name: $name}) WHERE taken.id <> $model
+    OPTIONAL MATCH (taken:Model {organization: $organization, taken_name: $name})
     RETURN m.revision AS revision, m.points_key AS points_key, m.lines_key AS lines_key, taken.id AS taken
 """
 _CREATE = "CREATE (m:Model) SET m = $properties"
 _UPDATE = "MATCH (m:Model {organization: $organization, id: $model}) SET m = $properties"
 _ADOPT = (
     """MATCH (m:Model {organization: $organization, id: $model})
-    MATCH (v:Version {organization: $organization, model: $model}) MERGE (m)-[:HAS_VERSION]->(v)""",
+    MATCH (v:Version {organization: $organization, model: $model}) WHERE v.number IS NOT NULL MERGE (m)-[:HAS_VERSION]->(v)""",
     """MATCH (m:Model {organization: $organization, id: $model})
     MATCH (b:Batch {organization: $organization, model: $model}) WHERE b.revision >= 0 MERGE (b)-[:EDITED]->(m)""",
     """MATCH (m:Model {organization: $organization, id: $model})
@@ -53,18 +53,19 @@ _ADD_POINTS = f"""
 _CHANGE_POINTS = f"""
     UNWIND $rows AS row MATCH (n:Node {{organization: $organization, model: $model, id: row.id}})
     SET n = row REMOVE n:Action:Container:Missing {_LABELS}
+    WITH n OPTIONAL MATCH (n)-[old:NESTS]->() DELETE old
 """
 _REMOVE_POINTS = """
     UNWIND $ids AS id MATCH (n:Node {organization: $organization, model: $model, id: id}) DETACH DELETE n
 """
-_JOIN_POINTS = (
-    """UNWIND $ids AS id MATCH (n:Node {organization: $organization, model: $model, id: id})
-    OPTIONAL MATCH (n)-[old:NESTS]->(other:Model) WHERE n.nests IS NULL OR other.id <> n.nests DELETE old
-    WITH n MATCH (m:Model {organization: $organization, id: n.nests}) MERGE (n)-[:NESTS]->(m)""",
-    """MATCH (e:End {organization: $organization, entity: $model}) WHERE e.feature = 'function-model' AND e.node IN $ids
-    MATCH (n:Node {organization: $organization, model: $model, id: e.node}) MERGE (e)-[:IS]->(n)""",
-)
-"""A node that names another model is joined to it, and ends of links to the nodes they name."""
+_JOIN_NESTED = """
+    UNWIND $ids AS id MATCH (n:Node {organization: $organization, model: $model, id: id})
+    MATCH (m:Model {organization: $organization, id: n.nests}) MERGE (n)-[:NESTS]->(m)
+"""
+_JOIN_ENDS = """
+    MATCH (e:End {organization: $organization, entity: $model}) WHERE e.feature = 'function-model' AND e.node IN $ids
+    MATCH (n:Node {organization: $organization, model: $model, id: e.node}) MERGE (e)-[:IS]->(n)
+"""
 
 
 def _ends(of: str) -> str:
@@ -122,7 +123,7 @@ def _before(cypher: Cypher, model: FunctionModel) -> Found:
 
 
 def _refuse_namesake(before: Found, model: FunctionModel) -> None:
-    if model.deleted_at is None and before["taken"] is not None:
+    if model.deleted_at is None and before["taken"] not in {None, model.id}:
         raise ModelExists(name=model.name)
 
 
@@ -160,21 +161,23 @@ def _change_points(cypher: Cypher, model: str, elements: Elements) -> None:
         cypher.do(_REMOVE_POINTS, model=model, ids=gone[start : start + _AT_ONCE])
     for start in range(0, len(changed), _AT_ONCE):
         cypher.do(_CHANGE_POINTS, model=model, rows=changed[start : start + _AT_ONCE])
+    _join_nested(cypher, model, changed)
     _add_points(cypher, model, new)
-    _join_points(cypher, model, changed)
 
 
 def _add_points(cypher: Cypher, model: str, points: list[Found]) -> None:
     for start in range(0, len(points), _AT_ONCE):
         cypher.do(_ADD_POINTS, model=model, rows=points[start : start + _AT_ONCE])
-    _join_points(cypher, model, points)
+    if points:
+        _join_nested(cypher, model, points)
+        cypher.do(_JOIN_ENDS, model=model, ids=[point["id"] for point in points])
 
 
-def _join_points(cypher: Cypher, model: str, points: list[Found]) -> None:
-    ids = [point["id"] for point in points]
-    if ids:
-        for statement in _JOIN_POINTS:
-            cypher.do(statement, model=model, ids=ids)
+def _join_nested(cypher: Cypher, model: str, points: list[Found]) -> None:
+    """Join nodes that name another model to it."""
+    nested = [point["id"] for point in points if "nests" in point]
+    if nested:
+        cypher.do(_JOIN_NESTED, model=model, ids=nested)
 
 
 def _stored_lines(cypher: Cypher, model: str) -> dict[tuple[str, str, str], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from engine.domain.runs import Run, Step
 from engine.storage.documents import json_text, run_json, step_json
@@ -29,20 +29,22 @@ _JOIN_RUN = (
     """MATCH (r:Run {organization: $organization, id: $run})
     MATCH (d:Entity {organization: $organization, run: $run}) WHERE d:Decision MERGE (r)-[:DECIDED]->(d)""",
 )
-_HAS_RUN = "MATCH (r:Run {organization: $organization, id: $run}) RETURN r.model = $model AND r.joined AS joined"
+_JOINED = "MATCH (r:Run {organization: $organization, id: $run}) RETURN r.joined AS joined"
+_REMOVE_ATTEMPTS = """
+    UNWIND $rows AS row MATCH (:Step {organization: $organization, uid: row.uid})-[:ATTEMPT]->(a) DETACH DELETE a
+"""
 _PUT_STEPS = """
     UNWIND $rows AS row MERGE (s:Step {organization: $organization, uid: row.uid})
     SET s = row.properties, s.organization = $organization
-    WITH s, row
-    OPTIONAL MATCH (s)-[:ATTEMPT]->(old:Attempt) DETACH DELETE old
-    WITH DISTINCT s, row
-    FOREACH (attempt IN row.attempts | CREATE (s)-[:ATTEMPT]->(a:Attempt) SET a = attempt)
+    FOREACH (attempt IN row.attempts |
+        CREATE (s)-[:ATTEMPT]->(a:Attempt) SET a = attempt, a.organization = $organization)
 """
 _JOIN_STEPS = (
     """UNWIND $rows AS row MATCH (s:Step {organization: $organization, uid: row.uid})
     MATCH (r:Run {organization: $organization, id: row.run}) MERGE (r)-[:HAS_STEP]->(s)""",
-    """UNWIND $rows AS row MATCH (s:Step {organization: $organization, uid: row.uid})
-    UNWIND row.parents AS parent MATCH (p:Step {organization: $organization, uid: parent}) MERGE (s)-[:PART_OF]->(p)""",
+    """UNWIND $rows AS row WITH row WHERE row.part_of IS NOT NULL
+    MATCH (s:Step {organization: $organization, uid: row.uid})
+    MATCH (p:Step {organization: $organization, uid: row.part_of}) MERGE (s)-[:PART_OF]->(p)""",
 )
 _RUNS_AT_TOP = """
     UNWIND $rows AS row MATCH (s:Step {organization: $organization, uid: row.uid})
@@ -67,7 +69,7 @@ JOIN_WATCHERS = (
 
 def put_run(cypher: Cypher, run: Run) -> None:
     """Insert or replace a run, and join it to what it is of."""
-    found = cypher.first(_HAS_RUN, run=run.id, model=run.model)
+    found = cypher.first(_JOINED, run=run.id)
     properties = {
         "id": run.id,
         "model": run.model,
@@ -96,19 +98,23 @@ def put_run(cypher: Cypher, run: Run) -> None:
 
 def put_steps(cypher: Cypher, steps: Sequence[Step]) -> None:
     """Insert or replace steps with their attempts, and join them to run, node and the step they are part of."""
-    rows = {(step.run, step.path): _row(step) for step in steps}
-    given = list(rows.values())
-    known = {row["uid"] for row in given}
-    for start in range(0, len(given), _AT_ONCE):
-        cypher.do(_PUT_STEPS, rows=given[start : start + _AT_ONCE])
-    places = [{"uid": row["uid"], "run": row["run"], "node": row["node"], "parents": row["parents"]} for row in given]
-    for start in range(0, len(places), _AT_ONCE):
+    last = {step_uid(step.run, step.path): step for step in steps}
+    rows = [
+        {"uid": uid, "properties": _properties(uid, step), "attempts": _attempts(step)} for uid, step in last.items()
+    ]
+    for page in _pages(rows):
+        cypher.do(_REMOVE_ATTEMPTS, rows=[{"uid": row["uid"]} for row in page])
+        cypher.do(_PUT_STEPS, rows=page)
+    places = [_place(uid, step, last) for uid, step in last.items()]
+    for page in _pages(places):
         for statement in _JOIN_STEPS:
-            cypher.do(statement, rows=places[start : start + _AT_ONCE])
-    del known
-    for depth, found in _by_depth(given).items():
-        for start in range(0, len(found), _AT_ONCE):
-            cypher.do(_RUNS_INSIDE if depth else _RUNS_AT_TOP, rows=found[start : start + _AT_ONCE])
+            cypher.do(statement, rows=page)
+    by_depth: dict[int, list[Found]] = {}
+    for place in places:
+        by_depth.setdefault(place["depth"], []).append(place)
+    for depth in sorted(by_depth):
+        for page in _pages(by_depth[depth]):
+            cypher.do(_RUNS_INSIDE if depth else _RUNS_AT_TOP, rows=page)
     runs = sorted({step.run for step in steps})
     for statement in JOIN_WATCHERS if runs else ():
         cypher.do(statement, runs=runs)
@@ -117,3 +123,48 @@ def put_steps(cypher: Cypher, steps: Sequence[Step]) -> None:
 def step_uid(run: str, path: str) -> str:
     """Return the key of a step."""
     return uid_of(run, path)
+
+
+def _properties(uid: str, step: Step) -> Found:
+    return {
+        "uid": uid,
+        "run": step.run,
+        "path": step.path,
+        "node": step.node,
+        "name": shown(step.name),
+        "kind": step.kind,
+        "status": step.status,
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+        "duration_s": step.duration_s,
+        "attempts": len(step.attempts),
+        "error": None if step.error is None else shown(step.error),
+        "body": json_text(step_json(step)),
+    }
+
+
+def _attempts(step: Step) -> list[Found]:
+    return [
+        {
+            "number": attempt.number,
+            "status": attempt.status,
+            "started_at": attempt.started_at,
+            "ended_at": attempt.ended_at,
+            "error": None if attempt.error is None else shown(attempt.error),
+            "idempotency_key": attempt.idempotency_key,
+        }
+        for attempt in step.attempts
+    ]
+
+
+def _place(uid: str, step: Step, known: Container[str]) -> Found:
+    """Say what a step is joined to: run, node, and the step around it, as far as that is told by its path."""
+    around = step.path.rpartition("/")[0]
+    first_try = _OF_ATTEMPT.sub("", around)
+    wanted = [step_uid(step.run, path) for path in (around, first_try, _OF_ITEM.sub("", first_try)) if path]
+    part_of = next((each for each in wanted if each in known), wanted[0] if wanted else None)
+    return {"uid": uid, "run": step.run, "node": step.node, "part_of": part_of, "depth": step.path.count("/")}
+
+
+def _pages(rows: list[Found]) -> Iterator[list[Found]]:
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))

@@ -37,28 +37,31 @@ from engine.storage.neo4j.schema import uid_of
 _TOKENS = 32
 """How many commits back it can be told whether one was done."""
 
-TAKE_TURN = """
-    MATCH (h:LedgerHead {organization: $organization}) SET h.turn = h.turn + 1
-    RETURN h.mark AS mark, $token IN h.tokens AS was_done
+_TAKE_TURN = f"""
+    MATCH (h:LedgerHead {{organization: $organization}})
+    SET h.turn = h.turn + 1, h.tokens = ($token + h.tokens)[..{_TOKENS}] RETURN h.mark AS mark
 """
 """Take the head's lock: commits come one after the other, whoever makes them, and none waits for another crosswise."""
-_SIGN = f"""
-    MATCH (h:LedgerHead {{organization: $organization}}) SET h.tokens = ($token + h.tokens)[..{_TOKENS}]
+_WAS_DONE = """
+    MATCH (h:LedgerHead {organization: $organization}) SET h.turn = h.turn + 1 RETURN $token IN h.tokens AS was_done
 """
-_ENTRIES = """
-    UNWIND $rows AS row CREATE (e:Entry) SET e = row, e.organization = $organization
-    WITH e MATCH (p:Entry {organization: $organization, sequence: e.sequence - 1}) CREATE (e)-[:PREVIOUS]->(p)
-"""
-_MOVE_HEAD = """
+_RECORD = """
     MATCH (h:LedgerHead {organization: $organization}) SET h.sequence = $sequence, h.hash = $hash, h.mark = $mark
+    WITH h UNWIND $rows AS row CREATE (e:Entry) SET e = row, e.organization = $organization
+    WITH collect(e) AS made
+    OPTIONAL MATCH (last:Entry {organization: $organization, sequence: $before})
+    WITH CASE WHEN last IS NULL THEN made ELSE [last] + made END AS chain
+    UNWIND range(1, size(chain) - 1) AS place
+    WITH chain[place] AS e, chain[place - 1] AS p CREATE (e)-[:PREVIOUS]->(p)
 """
-_HAS_BATCH = "MATCH (b:Batch {organization: $organization, model: $model, revision: $revision}) RETURN b.id AS id"
 _INSERT_BATCH = """
     CREATE (b:Batch) SET b = $properties, b.organization = $organization
     MERGE (a:Actor {organization: $organization, id: $properties.actor}) CREATE (a)-[:MADE]->(b)
     WITH b MATCH (m:Model {organization: $organization, id: $properties.model}) CREATE (b)-[:EDITED]->(m)
 """
-_NUMBERS = "MATCH (v:Version {organization: $organization, model: $model}) RETURN v.number AS number"
+_NUMBERS = """
+    MATCH (v:Version {organization: $organization, model: $model}) WHERE v.number IS NOT NULL RETURN v.number AS number
+"""
 _INSERT_VERSION = """
     CREATE (v:Version) SET v = $properties, v.organization = $organization
     MERGE (a:Actor {organization: $organization, id: $properties.author}) CREATE (a)-[:PUBLISHED]->(v)
@@ -111,7 +114,6 @@ class Commit(NamedTuple):
     def perform(self, cypher: Cypher) -> tuple[Entry, ...]:
         """Do all writes in order and chain the entries; whatever raises leaves the transaction to be rolled back."""
         head = take_turn(cypher, self.token).head
-        cypher.do(_SIGN, token=self.token)
         times = change_times(self.writes, self.now)
         drafts: list[Draft] = []
         for write in self.writes:
@@ -130,13 +132,13 @@ class Commit(NamedTuple):
 
     def was_done(self, cypher: Cypher) -> bool:
         """Tell whether this was done; waits for whoever has the turn."""
-        found = cypher.first(TAKE_TURN, token=self.token)
+        found = cypher.first(_WAS_DONE, token=self.token)
         return found is not None and bool(found["was_done"])
 
 
-def take_turn(cypher: Cypher, token: str = "") -> Mark:
+def take_turn(cypher: Cypher, token: str) -> Mark:
     """Wait until nobody else commits; the turn is ours until the transaction ends."""
-    found = cypher.first(TAKE_TURN, token=token)
+    found = cypher.first(_TAKE_TURN, token=token)
     return Mark.read(None if found is None else found["mark"])
 
 
@@ -156,16 +158,16 @@ def _put(cypher: Cypher, write: InsertBatch | InsertVersion | PutRun | PutSteps 
 
 def _record(cypher: Cypher, head: Head, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
     entries = link(head, drafts)
-    cypher.do(_ENTRIES, rows=[{**row_of(entry)._asdict(), "search": entry_search(entry)} for entry in entries])
+    rows = [{**row_of(entry)._asdict(), "search": entry_search(entry)} for entry in entries]
     last = entries[-1]
     mark = Mark(Head(sequence=last.sequence, hash=last.hash), head.sequence)
-    cypher.do(_MOVE_HEAD, sequence=last.sequence, hash=last.hash, mark=mark.text)
+    facts = {"sequence": last.sequence, "before": head.sequence, "hash": last.hash, "mark": mark.text}
+    cypher.do(_RECORD, rows=rows, **facts)
     return entries
 
 
 def _insert_batch(cypher: Cypher, batch: EditBatch, revision: int) -> None:
-    if cypher.first(_HAS_BATCH, model=batch.model, revision=revision) is not None:
-        raise StoreConflict
+    """Keep a batch; one of this revision that is there already violates a constraint, which is a `StoreConflict`."""
     properties = {
         "model": batch.model,
         "revision": revision,

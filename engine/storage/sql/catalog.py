@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Executable, Row
@@ -25,10 +26,12 @@ from engine.storage import documents
 from engine.storage.changes import refuse_foreign
 from engine.storage.folding import fold
 from engine.storage.sql import lists, schema, statements
-from engine.storage.sql.writing import perform
+from engine.storage.sql.writing import perform, perform_once
 
 _T = TypeVar("_T")
 _PAGE_ROWS = 5_000
+_FORGET_EVERY = 1_000
+"""Commits of other programs between two times that old ids are dropped."""
 
 
 class Database(Protocol):
@@ -39,6 +42,10 @@ class Database(Protocol):
 
     def reading(self, *, snapshot: bool = False) -> AbstractContextManager[Connection]:
         """Give a connection for reads; with `snapshot` all of them see one moment. Raises our errors only."""
+        ...
+
+    def read(self, work: Callable[[Connection], _T]) -> _T:
+        """Do `work`, which only reads; once more if the connection was lost. Raises our errors only."""
         ...
 
     def writing(self, work: Callable[[Connection], _T]) -> _T:
@@ -69,12 +76,19 @@ class SqlCatalog:
         """Use a database whose tables are there."""
         self.organization = organization
         self.database = database
+        self._remote = count()
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
         refuse_foreign(writes, self.organization)
         now = datetime.now(UTC)
         return self.database.writing(lambda connection: perform(connection, writes, now))
+
+    def commit_once(self, commit: str, *writes: Write) -> tuple[Entry, ...]:
+        """Do all writes or none, unless the commit of this id was done already; return the entries it made."""
+        refuse_foreign(writes, self.organization)
+        now, forget = datetime.now(UTC), next(self._remote) % _FORGET_EVERY == 0
+        return self.database.writing(lambda connection: perform_once(connection, commit, writes, now, forget=forget))
 
     def model(self, model: str) -> FunctionModel | None:
         """Return a model by id, deleted ones included."""
@@ -201,8 +215,7 @@ class SqlCatalog:
 
     def head(self) -> Head:
         """Return the ledger's head."""
-        with self.database.reading() as connection:
-            return self._head(connection.execute(statements.HEAD).first())
+        return self._head(self.database.read(lambda connection: connection.execute(statements.HEAD).first()))
 
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""
@@ -263,8 +276,7 @@ class SqlCatalog:
         return Head(sequence=row.sequence, hash=row.hash)
 
     def _rows(self, query: Executable, **parameters: object) -> Sequence[Row[*tuple[Any, ...]]]:
-        with self.database.reading() as connection:
-            return connection.execute(query, parameters).all()
+        return self.database.read(lambda connection: connection.execute(query, parameters).all())
 
     def _body(self, query: Executable, **parameters: object) -> Any:
         found = self._rows(query, **parameters)

@@ -80,6 +80,11 @@ class DuckDB:
             with engine.connect() as connection:
                 yield connection
 
+    def read(self, work: Callable[[Connection], _T]) -> _T:
+        """Do `work`, which only reads."""
+        with self.reading() as connection:
+            return work(connection)
+
     def writing(self, work: Callable[[Connection], _T]) -> _T:
         """Do `work` in a transaction, repeated when another catalog on this file in this process came first."""
         with self._turn, self._telling():

@@ -42,8 +42,7 @@ def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset
     gone = models.c.deleted_at.is_not(None) if deleted else models.c.deleted_at.is_(None)
     wanted: list[ColumnElement[bool]] = [gone]
     if text:
-        named = select(model_nodes.c.model).where(_holds(model_nodes.c.search, text))
-        wanted.append(_holds(models.c.search, text) | models.c.id.in_(named))
+        wanted.append(_holds(models.c.search, text))
     if tag is not None:
         wanted.append(_holds(models.c.tag_search, f"\n{tag}\n"))
     newest = (models.c.updated_at.desc(), models.c.id.desc())

@@ -25,6 +25,7 @@ from engine.domain.writes import Answer
 from engine.errors import StoreConflict, StoreError, StoreUnreachable
 from engine.storage.sql import schema
 from engine.storage.sql.catalog import SqlCatalog
+from engine.storage.sql.monitor import QueryMonitor
 from engine.storage.sql.postgres_connection import (
     SCHEMA,
     SETTING,
@@ -75,25 +76,26 @@ _NEVER = f"\uffff no text that is kept {random.getrandbits(128):032x} \uffff"
 """Stands in queries for a text that Postgres can't hold: nothing equals or holds it."""
 
 
-def open_postgres(url: str, *, organization: str = "local") -> SqlCatalog:
+def open_postgres(url: str, *, organization: str = "local", migrate: bool = False) -> SqlCatalog:
     """Return the catalog of an organization in the database at `url`, with its schema made if it has none.
 
+    An older schema is brought up to date if that is safe or `migrate` asks for it.
     Raises `StoreUnreachable`, `StoreCorrupted`, `StoreNewer` or `StoreOlder`, and leaves the database as it was.
     """
-    return SqlCatalog(Postgres(url, organization=organization), organization=organization)
+    return SqlCatalog(Postgres(url, organization=organization, migrate=migrate), organization=organization)
 
 
 class Postgres:
     """A database of a Postgres server: a bounded pool of connections, all for one organization."""
 
-    def __init__(self, url: str, *, organization: str) -> None:
+    def __init__(self, url: str, *, organization: str, migrate: bool = False) -> None:
         """Check the server, make the schema if there is none, and begin the organization's ledger."""
         self._address = address_of(url)
         self.place = self._address.place
         self.organization = organization
         if not organization or "\x00" in organization:
             raise StoreUnreachable(path=self.place, reason="the organization's name is empty or holds a null character")
-        self._role = open_schema(self._address)
+        self._role = open_schema(self._address, migrate=migrate)
         self._closed = False
         self._news: News | None = None
         self._guard = Lock()
@@ -108,6 +110,7 @@ class Postgres:
             isolation_level="READ COMMITTED",
         )
         event.listen(self._engine, "before_cursor_execute", _searchable, retval=True)
+        self._monitor = QueryMonitor(self._engine)
         try:
             self.writing(
                 lambda connection: connection.execute(_FIRST_HEAD, {"id": schema.HEAD_ID, "hash": GENESIS_HASH})
@@ -175,8 +178,6 @@ class Postgres:
             connection.execute(text("SELECT 1"))
             latency_ms = (time.perf_counter() - began) * 1_000
             facts = connection.execute(_FACTS).one()
-        pool = self._engine.pool
-        assert isinstance(pool, QueuePool)
         return {
             "kind": "postgres",
             "place": self.place,
@@ -184,11 +185,7 @@ class Postgres:
             "postgres_version": facts.version,
             "size_bytes": facts.size_bytes,
             "latency_ms": round(latency_ms, 3),
-            "pool": {
-                "in_use": pool.checkedout(),
-                "idle": pool.checkedin(),
-                "at_most": _IDLE_CONNECTIONS + _MORE_CONNECTIONS,
-            },
+            "statements": self._monitor.describe(plans=True),
         }
 
     def close(self) -> None:

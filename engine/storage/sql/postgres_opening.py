@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import psycopg
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from engine.errors import StoreCorrupted, StoreNewer, StoreOlder, StoreUnreachable
-from engine.storage.sql import postgres_schema, schema
+from engine.storage.sql import migrations, postgres_schema, schema
 from engine.storage.sql.postgres_connection import APP_ROLE, SCHEMA, Address, connect, told
 
 _LOCK = 0x7472_6561_646C_65
@@ -64,8 +64,10 @@ class _Facts(NamedTuple):
     has_version: bool
 
 
-def open_schema(address: Address) -> str | None:
+def open_schema(address: Address, *, migrate: bool = False) -> str | None:
     """Make the schema if the database has none, check it, and return the role to act in, None for the login's own.
+
+    An older one is brought up to date if that is safe or `migrate` asks for it, in one transaction.
 
     Raises `StoreUnreachable`, `StoreCorrupted`, `StoreNewer` or `StoreOlder`, and leaves the database as it was.
     """
@@ -76,7 +78,7 @@ def open_schema(address: Address) -> str | None:
             if not facts.has_version:
                 _make(connection, facts, address.place)
             role = _role(connection, facts, address.place)
-            _check_schema(connection, address.place)
+            _check_schema(connection, address.place, migrate=migrate)
             _grant(connection)
             return role
     except (DBAPIError, psycopg.Error, UnicodeEncodeError) as error:
@@ -112,17 +114,27 @@ def _make(connection: Connection, facts: _Facts, place: str) -> None:
     postgres_schema.create(connection)
 
 
-def _check_schema(connection: Connection, place: str) -> None:
-    found = connection.execute(text(f"SELECT max(version) FROM {SCHEMA}.schema_version")).scalar()  # noqa: S608
-    if not isinstance(found, int) or found < 1:
+def _check_schema(connection: Connection, place: str, *, migrate: bool) -> None:
+    """Refuse a schema that isn't ours or is newer; bring an older one up to date if that is safe or asked for."""
+    found = _found_version(connection)
+    if not isinstance(found, int) or found < postgres_schema.FIRST_VERSION:
         raise StoreCorrupted(path=place, reason=f"its schema version is {found}")
     if found > schema.SCHEMA_VERSION:
         raise StoreNewer(path=place, found=found, known=schema.SCHEMA_VERSION)
     if found < schema.SCHEMA_VERSION:
-        raise StoreOlder(path=place, found=found, known=schema.SCHEMA_VERSION)
+        if not (migrate or migrations.are_safe(found)) or not connection.execute(_OWNS).scalar():
+            raise StoreOlder(path=place, found=found, known=schema.SCHEMA_VERSION)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        if _found_version(connection) == found:
+            migrations.upgrade(connection, found)
+            postgres_schema.grant(connection)
     there = set(inspect(connection).get_table_names(schema=SCHEMA))
     if missing := {table.name for table in postgres_schema.metadata.tables.values()} - there:
         raise StoreCorrupted(path=place, reason=f"it has no table {min(missing)}")
+
+
+def _found_version(connection: Connection) -> object:
+    return connection.execute(select(func.max(postgres_schema.version.c.version))).scalar()
 
 
 def _role(connection: Connection, facts: _Facts, place: str) -> str | None:

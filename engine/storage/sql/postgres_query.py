@@ -24,7 +24,8 @@ _IGNORED = re.compile(r"(\s|--[^\n]*(\n|$)|/\*.*?\*/|\()*", re.DOTALL)
 _WORD = re.compile(r"\w+|\S")
 _QUESTIONS = ("SELECT", "WITH", "VALUES", "TABLE")
 _REFUSED = re.compile(
-    r"set_config|\bU&|to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|pg_sleep|lo_\w+|advisory",
+    r"set_config|\bU&|to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|dblink|\blo_\w+"
+    r"|pg_(sleep|notify|terminate|cancel|\w*advisory)",
     re.IGNORECASE,
 )
 _TOO_LONG = "57014"

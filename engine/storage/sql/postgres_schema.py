@@ -37,6 +37,7 @@ metadata = MetaData(schema=SCHEMA)
 
 _TEXT = Text(collation="C")
 _APPENDED = ("ledger", "versions", "edit_batches")
+_KEPT = ("ledger_head", "blobs")
 _LONG_KEYS = {"steps": "path", "settings": "key"}
 """Keys of any length: an index holds 2,700 bytes at most, so it holds their hash."""
 
@@ -78,6 +79,15 @@ version = schema.schema_version.to_metadata(metadata, schema=SCHEMA)
 _shared = {
     name: _belonging(table) for name, table in schema.metadata.tables.items() if name != schema.schema_version.name
 }
+blobs = Table(
+    "blobs",
+    metadata,
+    _organization(),
+    Column("sha256", _TEXT, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("organization", "sha256", name="blobs_pkey"),
+    CheckConstraint("organization <> ''", name="blobs_belongs"),
+)
 journal_owners = Sequence("journal_owners", metadata=metadata, data_type=Integer, cycle=True)
 _journal = {
     "journal_runs": Table(
@@ -117,6 +127,9 @@ _journal = {
     ),
 }
 journal_numbers = Sequence("journal_numbers", metadata=metadata, data_type=BigInteger)
+_guarded = (*_shared, *_journal, blobs.name)
+FIRST_VERSION = 2
+"""The first schema there was in Postgres."""
 
 
 def _index(name: str, table: str, *columns: str, **options: Any) -> None:
@@ -136,7 +149,7 @@ def create(connection: Connection) -> None:
     """Make schema, tables, policies and the trigger for news, in the transaction of `connection`."""
     connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
     metadata.create_all(connection, checkfirst=False)
-    for name in (*_shared, *_journal):
+    for name in _guarded:
         guard(connection, name)
     for statement in _NEWS:
         connection.exec_driver_sql(statement)
@@ -160,7 +173,7 @@ def grant(connection: Connection) -> None:
     """Give the role that does the work what it needs and nothing else. Repeating it changes nothing."""
     connection.exec_driver_sql(f"REVOKE ALL ON ALL TABLES IN SCHEMA {SCHEMA} FROM {APP_ROLE}")
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {APP_ROLE}")
-    for name in (*_shared, *_journal):
+    for name in _guarded:
         connection.exec_driver_sql(f"GRANT {_rights(name)} ON {SCHEMA}.{name} TO {APP_ROLE}")
     connection.exec_driver_sql(f"GRANT SELECT ON {SCHEMA}.{version.name} TO {APP_ROLE}")
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {views.SCHEMA} TO {APP_ROLE}")
@@ -172,7 +185,7 @@ def grant(connection: Connection) -> None:
 def _rights(table: str) -> str:
     if table in _APPENDED:
         return "SELECT, INSERT"
-    return "SELECT, INSERT, UPDATE" if table == schema.ledger_head.name else "SELECT, INSERT, UPDATE, DELETE"
+    return "SELECT, INSERT, UPDATE" if table in _KEPT else "SELECT, INSERT, UPDATE, DELETE"
 
 
 _NEWS = (

@@ -173,6 +173,15 @@ class _Entities(TypedColumns):
     body: Named[str] = Column(_TEXT, nullable=False)
 
 
+class _RemoteCommits(TypedColumns):
+    """What other programs had done through the one that owns the file: asked again, it is not done again."""
+
+    id: Named[str] = Column(_TEXT, primary_key=True)
+    ts: Named[datetime] = Column(_MOMENT, nullable=False)
+    first: Named[int] = Column(BigInteger, nullable=False)
+    last: Named[int] = Column(BigInteger, nullable=False)
+
+
 schema_version = Table("schema_version", metadata, _SchemaVersion)
 models = Table("models", metadata, _Models)
 model_nodes = Table("model_nodes", metadata, _ModelNodes)
@@ -185,6 +194,7 @@ ledger = Table("ledger", metadata, _Ledger)
 ledger_head = Table("ledger_head", metadata, _LedgerHead)
 settings = Table("settings", metadata, _Settings)
 entities = Table("entities", metadata, _Entities)
+remote_commits = Table("remote_commits", metadata, _RemoteCommits)
 
 Index("model_nodes_by_model", model_nodes.c.model)
 Index("model_edges_by_model", model_edges.c.model)

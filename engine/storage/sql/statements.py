@@ -36,6 +36,7 @@ from engine.storage.sql.schema import (
     model_edges,
     model_nodes,
     models,
+    remote_commits,
     runs,
     steps,
 )
@@ -206,6 +207,10 @@ ENTITY_REVISION = select(entities.c.revision).where(*_of_key)
 REMOVE_ENTITY = delete(entities).where(entities.c.kind == bindparam("of_kind"), entities.c.key == bindparam("of_key"))
 INSERT_ENTRIES = insert_rows(ledger)
 LEDGER = select(*ledger.columns).order_by(ledger.c.sequence)
+ENTRIES = LEDGER.where(ledger.c.sequence.between(bindparam("first"), bindparam("last")))
+INSERT_REMOTE_COMMIT = insert_rows(remote_commits)
+REMOTE_COMMIT = select(remote_commits.c.first, remote_commits.c.last).where(remote_commits.c.id == bindparam("commit"))
+FORGET_REMOTE_COMMITS = delete(remote_commits).where(remote_commits.c.ts < bindparam("before"))
 
 
 def last_of_each(rows: Sequence[Values], key: Sequence[str]) -> list[Values]:

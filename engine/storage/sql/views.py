@@ -80,9 +80,9 @@ _DUCKDB = _views(
 _POSTGRES = _views(
     {
         "place": "treadle",
-        "value": "(CAST({json} AS jsonb) ->> '{name}')",
-        "inner": "(CAST(body AS jsonb) -> '{name}')",
-        "each": "SELECT {columns}, {element} FROM {table}, jsonb_array_elements(CAST(body AS jsonb) -> '{name}') "
+        "value": "(CAST({json} AS json) ->> '{name}')",
+        "inner": "(CAST(body AS json) -> '{name}')",
+        "each": "SELECT {columns}, {element} FROM {table}, json_array_elements(CAST(body AS json) -> '{name}') "
         "AS {element}",
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Table
@@ -24,7 +24,7 @@ from engine.domain.writes import (
     Write,
 )
 from engine.errors import LedgerTampered, ModelExists, ModelNotFound, StaleRevision, StoreConflict
-from engine.ledger.chain import link
+from engine.ledger.chain import Row, entry_of, link
 from engine.storage.changes import change_times
 from engine.storage.sql import rows, schema, statements
 from engine.storage.sql.statements import Values
@@ -34,6 +34,9 @@ _AT_ONCE = 1_000
 """How many nodes one statement deletes: each is a parameter of its own."""
 _IN_TURN = Record | InsertModel | UpdateModel | PutEntity | RemoveEntity
 """Writes that first look at what is there: only one commit at a time does that."""
+
+_REMEMBERED = timedelta(days=1)
+"""How long a commit of another program is known by its id: it asks again within seconds, or never."""
 
 
 def perform(connection: Connection, writes: Sequence[Write], now: datetime) -> tuple[Entry, ...]:
@@ -58,6 +61,26 @@ def perform(connection: Connection, writes: Sequence[Write], now: datetime) -> t
             case Record(draft=draft):
                 drafts.append(draft)
     return _record(connection, head, drafts) if head is not None and drafts else ()
+
+
+def perform_once(
+    connection: Connection, commit: str, writes: Sequence[Write], now: datetime, *, forget: bool
+) -> tuple[Entry, ...]:
+    """Do all writes as the commit of this id, or return the entries it made when it was done before.
+
+    `forget` also drops the ids that nobody can ask about any more.
+    """
+    done = connection.execute(statements.REMOTE_COMMIT, {"commit": commit}).first()
+    if done is not None:
+        found = connection.execute(statements.ENTRIES, {"first": done.first, "last": done.last})
+        return tuple(entry_of(Row(*row)) for row in found)
+    if forget:
+        connection.execute(statements.FORGET_REMOTE_COMMITS, {"before": now - _REMEMBERED})
+    entries = perform(connection, writes, now)
+    first, last = (entries[0].sequence, entries[-1].sequence) if entries else (0, 0)
+    row = {"id": commit, "ts": now, "first": first, "last": last}
+    _put(connection, statements.INSERT_REMOTE_COMMIT, [row])
+    return entries
 
 
 def _take_turn(connection: Connection) -> Head:

@@ -29,7 +29,8 @@ def upgrade(connection: Connection, found: int) -> None:
     """Bring a store of schema `found` to the newest, inside the transaction that the connection is in."""
     from alembic import command
 
-    import_module("duckdb_sqlalchemy.alembic_impl")  # it tells Alembic about DuckDB
+    if connection.dialect.name == "duckdb":
+        import_module("duckdb_sqlalchemy.alembic_impl")  # it tells Alembic about DuckDB
     config = _config()
     config.attributes["connection"] = connection
     command.stamp(config, _name(found), purge=True)

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Column, Connection, DateTime, Text, text
 revision = "0002"
 down_revision = "0001"
 is_safe = True
+_UPDATE = "UPDATE models SET nodes_key = :nodes, edges_key = :edges, search = search || :names WHERE id = :id"
 _AT_ONCE = 200
 """Models read at a time."""
 
@@ -37,6 +38,12 @@ def upgrade() -> None:
         Column("source_port", Text),
         Column("target", Text, nullable=False),
         Column("target_port", Text),
+    )
+    op.create_table(
+        "remote_commits",
+        Column("id", Text, primary_key=True),
+        Column("ts", DateTime(timezone=True), nullable=False),
+        *(Column(name, BigInteger, nullable=False) for name in ("first", "last")),
     )
     op.drop_index("model_nodes_by_model")
     op.drop_table("model_nodes")
@@ -62,10 +69,9 @@ def _fill(connection: Connection) -> None:
         _insert(connection, "model_nodes", nodes)
         _insert(connection, "model_edges", [row for rows in edges.values() for row in rows])
         for key, model in models.items():
-            keys = {"id": key, "nodes_key": _nodes_key(model), "edges_key": _edges_key(edges[key])}
-            connection.execute(
-                text("UPDATE models SET nodes_key = :nodes_key, edges_key = :edges_key WHERE id = :id"), keys
-            )
+            names = "".join("\n" + _fold(node["name"]) for node in model["nodes"])
+            keys = {"id": key, "nodes": _nodes_key(model), "edges": _edges_key(edges[key]), "names": names}
+            connection.execute(text(_UPDATE), keys)
 
 
 def _nodes(key: str, model: dict[str, Any]) -> list[dict[str, Any]]:
