@@ -141,8 +141,7 @@ def _open_neo4j(url: str, settings: Settings) -> Stores:
     catalog = open_neo4j(url, organization=settings.organization)
     with _closing_on_failure(catalog):
         journal = Neo4jJournal(url, organization=settings.organization)
-        blobs = Neo4jBlobs(url, organization=settings.organization)
-        return Stores(catalog, journal, blobs, _checkpoints_of(catalog, settings))
+        return Stores(catalog, journal, Neo4jBlobs(catalog.database), _checkpoints_of(catalog, settings))
 
 
 @contextmanager

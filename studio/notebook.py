@@ -82,7 +82,7 @@ class EditorView(Viewer):
         cell = _Cell(self._say)
         self._bench = Workbench(state, cell, dock=False)
         # A run's thread and a cell's own both change the canvas, and Panel's models take one change at a time.
-        self._bench.canvas._post = cell.one_at_a_time(self._bench.canvas._post)  # noqa: SLF001
+        self._bench.canvas.take_turns(cell.lock)
         self._view = pn.Row(
             self._bench.view, PageTokens(margin=0, width=0, height=0), design=TreadleDesign, height=height,
             sizing_mode="stretch_width", margin=0,
@@ -160,21 +160,12 @@ class _Cell:
 
     def __init__(self, say: Callable[[str, str], None]) -> None:
         self._say = say
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def soon(self, function: Callable[[], object]) -> None:
         """Run at once: a notebook's comms take messages from any thread."""
-        with self._lock:
+        with self.lock:
             function()
-
-    def one_at_a_time(self, function: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Return `function`, never called by two threads at once, nor while something of `soon` runs."""
-
-        def locked(message: Any) -> None:
-            with self._lock:
-                function(message)
-
-        return locked
 
     def say(self, text: str, tone: Any) -> None:
         """Show it on the canvas."""

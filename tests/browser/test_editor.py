@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +16,6 @@ from engine.domain.values import Port, Position
 from studio.asgi import StudioSettings, build, serving
 from studio.editor.state import EditorState, open_state
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 TABLE = {"type": "array", "items": {"type": "object"}, "format": "table"}
 NUMBER = {"type": "object", "properties": {"number": {"type": "number", "default": 20}}, "required": ["number"]}
 
@@ -59,24 +55,6 @@ def model_edits() -> list[Any]:
         Wire(id="w2", source="twice", source_port="result", target="out", target_port="answer"),
     ]
     return [*(AddNode(node=node) for node in nodes), *(Connect(wire=wire) for wire in wires)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium through Playwright."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    if not Path(CHROMIUM).exists():
-        reason = "Chromium is not installed: apt-get install chromium"
-        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 class Place:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium")
+from tests.browsing import chromium
+
 SHOTS = Path(__file__).parent / "screenshots"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -22,10 +22,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def address(tmp_path):
     """Start `treadle` in a home of its own; give the address that it prints; stop it as Ctrl+C does."""
-    if CHROMIUM is None:
-        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
-            pytest.fail("Chromium is required. Install it with 'apt-get install chromium'.")
-        pytest.skip("Chromium is not here. Install it with 'apt-get install chromium'.")
+    chromium()
     command = [sys.executable, "-m", "studio.cli", "studio", "--no-browser", "--port", "0"]
     environment = {**os.environ, "TREADLE_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
     log = (tmp_path / "log").open("w")
@@ -50,7 +47,7 @@ def shoot(page: Page, name: str) -> None:
 def test_a_demo_runs_by_mouse_in_light_and_dark(address) -> None:
     outside: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
         page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
         page.goto(address)

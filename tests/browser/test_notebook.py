@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+from tests.browsing import chromium
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 CELLS = (
@@ -47,14 +47,6 @@ class Lab(NamedTuple):
     def address(self, name: str) -> str:
         """Where a notebook of its folder is opened, with no other beside it."""
         return f"{self.host}/lab/workspaces/{secrets.token_hex(4)}/tree/{name}?token={self.token}"
-
-
-def require(found: Any, reason: str) -> None:
-    """Skip with a reason, or fail where the browser is required."""
-    if not found:
-        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -87,7 +79,7 @@ def notebook(cells: tuple[str, ...]) -> dict[str, Any]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab on the loopback with a token."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab jupyter_bokeh")
-    require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
+    chromium()
     home = tmp_path_factory.mktemp("lab")
     (home / "tour.ipynb").write_text(json.dumps(notebook(CELLS)), encoding="utf-8")
     port, token = free_port(), secrets.token_hex(16)
@@ -123,19 +115,6 @@ def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
             assert process.poll() is None, "JupyterLab ended by itself"
             time.sleep(0.3)
     pytest.fail("JupyterLab did not answer within a minute")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    require(Path(CHROMIUM).exists(), "Chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

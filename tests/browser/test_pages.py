@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,8 +24,6 @@ from tests.unit.test_studio_runs import HOSTILE, attempt, keep_run, penguins, st
 sync_api = pytest.importorskip("playwright.sync_api")
 Browser, Page, expect = sync_api.Browser, sync_api.Page, sync_api.expect
 
-CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 STEPS = 1_000
 PATIENCE_MS = 10_000
 OPENS_WITHIN_MS = 4_000
@@ -68,20 +64,6 @@ class Studio:
     def base(self) -> str:
         """Its address."""
         return f"http://127.0.0.1:{self.server.port}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, or a skip that says what is missing."""
-    if not CHROMIUM.exists():
-        reason = "Chromium is not installed, and the pages can only be tested in a browser."
-        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,25 +13,6 @@ from studio.asgi import StudioSettings, build, serving
 from studio.serving import Server
 from studio.shell import Badge, Bar, Crumb, Page, PageContext, PageRoute
 from studio.theme import button, empty_state
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium through Playwright."""
-    reason = "Playwright is not installed: pip install playwright"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    if not os.path.exists(CHROMIUM):  # noqa: PTH110
-        reason = "Chromium is not installed: apt-get install chromium"
-        if "chromium" in os.environ.get("TREADLE_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
 
 
 def _page(ctx: PageContext) -> Page:

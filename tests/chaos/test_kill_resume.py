@@ -7,12 +7,8 @@ says which steps were complete at that moment; their lines must never grow again
 from __future__ import annotations
 
 import json
-import os
 import random
-import select
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,9 +17,8 @@ import pytest
 import engine
 from engine.execution.records import recover
 from engine.storage.journal_sqlite import SqliteJournal
+from tests.chaos.nursery import Nursery
 
-ROOT = Path(__file__).parent.parent.parent
-PROGRAM = Path(__file__).parent / "witnessed_run.py"
 EFFECTS = 24
 AT_ONCE = 5  # four of the parallel stage and one of the sequential
 
@@ -38,53 +33,8 @@ def test_a_thousand_kills_repeat_and_lose_nothing(tmp_path: Path) -> None:
     _kill_until(tmp_path, moments=1_000, seed=20_262)
 
 
-class Nursery:
-    """A process with everything imported, which forks one for each run."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            cwd=ROOT,
-        )
-
-    def run(self, folder: Path, patience_s: float) -> int:
-        """Run, or resume, in a folder; kill after `patience_s` from when it has started. Return the exit code."""
-        self._say(f"{folder}\n")
-        words = sorted([self._line(), self._line()])  # 'child PID' and 'started' come in either order
-        child = int(words[0].split()[1])
-        if not self._ends_within(patience_s):
-            os.kill(child, signal.SIGKILL)
-        return int(self._line().split()[1])
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
-
-    def _say(self, text: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(text)
-        self._process.stdin.flush()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the nursery is gone: {self._process.wait(10)}"
-        return line
-
-    def _ends_within(self, patience_s: float) -> bool:
-        assert self._process.stdout is not None
-        return bool(select.select([self._process.stdout], [], [], patience_s)[0])
-
-
 def _kill_until(folder: Path, *, moments: int, seed: int) -> None:
-    dice, kills, rounds, nursery = random.Random(seed), 0, 0, Nursery()
+    dice, kills, rounds, nursery = random.Random(seed), 0, 0, Nursery("tests.chaos.witnessed_run")
     try:
         while kills < moments:
             rounds += 1
@@ -100,7 +50,9 @@ def _one_run(nursery: Nursery, folder: Path, dice: random.Random) -> int:
     witness = folder / "witness.txt"
     kills, complete = 0, Counter[str]()
     while True:
-        code = nursery.run(folder, dice.uniform(0.0, 0.3))
+        nursery.begin(str(folder))
+        nursery.wait_for("started")
+        code = nursery.kill_after(dice.uniform(0.0, 0.3))
         written = witness.read_text().splitlines() if witness.exists() else []
         lines = Counter(line.split(" ")[1] for line in written)
         for path, count in complete.items():

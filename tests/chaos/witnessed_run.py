@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-import traceback
 from pathlib import Path
 
 import engine
@@ -14,6 +12,7 @@ from engine import StepContext
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Boundary, Stage, Tether
 from engine.domain.values import Port
+from tests.chaos import nursery
 
 EFFECTS = 24
 
@@ -87,7 +86,7 @@ def main(folder: Path) -> None:
     os.environ["WITNESS"] = str(folder / "witness.txt")
     with engine.open(f"duckdb:///{folder / 'store.duckdb'}", tethers=[effect, total]) as opened:
         waiting = opened.runs.interrupted()
-        print("started", flush=True)
+        nursery.say("started")
         ended = opened.runs.list(status="succeeded")
         if waiting:
             handle = opened.runs.resume(waiting[0].id).wait()
@@ -100,23 +99,9 @@ def main(folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps(result))
 
 
-def nursery() -> None:
-    """Fork a process for each folder named on stdin, with everything imported already, and tell how it ended."""
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            try:
-                main(Path(line.strip()))
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        print(f"child {child}", flush=True)
-        _, status = os.waitpid(child, 0)
-        print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
-
-
 if __name__ == "__main__":
     with engine.open("memory:"):
+        import pandas  # noqa: F401  (DuckDB imports it at its first query)
+
         import engine.storage.sql.duckdb
-    nursery()
+    nursery.serve(lambda folder: main(Path(folder)))

@@ -16,6 +16,7 @@ from tests.contract.samples import batch, draft, model
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__, "engine.storage.shared.server"])
 _opened = {}
+_pipes = []
 
 
 class Agent:
@@ -66,8 +67,7 @@ class Agent:
 
 
 def _live(pipe):
-    global _pipe
-    _pipe = pipe
+    _pipes.append(pipe)
     while (asked := pipe.recv()) is not None:
         work, arguments = asked
         try:
@@ -173,4 +173,4 @@ def _commit_on(catalog, name):
             InsertBatch(batch=batch(revision, of=key), revision=revision),
             Record(draft=draft(revision, entity=key, request=f"{name}-{revision}")),
         )
-        _pipe.send((True, revision))
+        _pipes[0].send((True, revision))

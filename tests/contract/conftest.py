@@ -32,6 +32,15 @@ def owner():
     agent.close()
 
 
+@pytest.fixture
+def owned(owner, tmp_path):
+    """Return the path of a store that another process owns."""
+    path = tmp_path / "store.duckdb"
+    assert owner.ask(agents.open_, path) == owner.pid
+    yield path
+    owner.ask(agents.close, path)
+
+
 @pytest.fixture(params=["memory", "duckdb", "shared", "postgres", "neo4j"])
 def catalog(request, tmp_path):
     match request.param:
@@ -40,10 +49,7 @@ def catalog(request, tmp_path):
         case "duckdb":
             opened = open_duckdb(tmp_path / "store.duckdb")
         case "shared":
-            path, owner = tmp_path / "store.duckdb", request.getfixturevalue("owner")
-            assert owner.ask(agents.open_, path) == owner.pid
-            opened = open_shared(path)
-            request.addfinalizer(lambda: owner.ask(agents.close, path))
+            opened = open_shared(request.getfixturevalue("owned"))
         case "neo4j":
             opened = open_neo4j(request.getfixturevalue("neo4j_url"))
         case _:

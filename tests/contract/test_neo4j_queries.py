@@ -179,8 +179,8 @@ def test_a_move_of_one_node_writes_that_node_and_no_other(catalog):
     catalog.commit(
         UpdateModel(model=whole.changed(nodes={**whole.nodes, "n3": moved}, revision=1), expected_revision=0)
     )
-    without = "MATCH (n:Node {organization: $organization})-[e:WIRE]->() WHERE n.mark IS NULL OR e.mark IS NULL RETURN n.id"
-    assert ask(catalog, without) == [("n3",)]
+    unmarked = "WHERE n.mark IS NULL OR e.mark IS NULL RETURN n.id"
+    assert ask(catalog, f"MATCH (n:Node {{organization: $organization}})-[e:WIRE]->() {unmarked}") == [("n3",)]
     assert catalog.model("m1").nodes["n3"].description == "moved"
 
 
@@ -204,7 +204,9 @@ def test_wires_that_have_lost_an_end_are_kept(catalog):
 def test_entries_are_chained_in_the_graph_too(catalog):
     for number in range(0, 9, 3):
         catalog.commit(*(Record(draft=draft(number + each)) for each in range(3)))
-    chained = "MATCH (e:Entry {organization: $organization})-[:PREVIOUS]->(p) RETURN e.sequence, p.sequence ORDER BY 1"
+    chained = (
+        "MATCH (e:Entry {organization: $organization})-[:PREVIOUS]->(p) RETURN e.sequence AS n, p.sequence ORDER BY n"
+    )
     assert ask(catalog, chained) == [(number + 1, number) for number in range(1, 9)]
 
 
@@ -244,7 +246,8 @@ def test_a_way_of_ten_thousand_models_to_the_root(catalog):
     nested = """
         UNWIND range(0, $far - 1) AS number
         CREATE (m:Model {organization: $organization, id: 'deep' + number})
-            -[:HAS_NODE]->(:Node {organization: $organization, model: 'deep' + number, id: 'sub'})
+            -[:HAS_NODE]->(:Node {organization: $organization, model: 'deep' + number, id: 'sub',
+                nests: 'deep' + (number - 1)})
     """
     joined = """
         UNWIND range(1, $far - 1) AS number

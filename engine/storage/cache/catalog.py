@@ -37,6 +37,8 @@ from engine.storage.folding import fold
 
 _TTL_S = 60.0
 """The longest that a reader can be behind if news were lost."""
+_SETTLE_S = 1.0
+"""Commands that are done sooner never begin to listen."""
 _LISTEN_S = 0.5
 _MODELS = "models"
 
@@ -121,6 +123,7 @@ class CachedCatalog:
                     self._listener.start()
 
     def _follow(self, position: int) -> None:
+        self._closing.wait(_SETTLE_S)
         while not self._closing.is_set():
             try:
                 if self._catalog.wait(position, _LISTEN_S):
@@ -257,6 +260,8 @@ class CachedCatalog:
     def close(self) -> None:
         """Stop following and close both. Calling it twice is harmless."""
         self._closing.set()
+        if self._listener is not None:
+            self._listener.join()
         self._catalog.close()
         self._cache.close()
 

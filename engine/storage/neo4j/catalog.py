@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from threading import Condition, Lock
+from threading import Condition
 from typing import Any, TypeVar
 
 from engine.domain.canonical import Json
@@ -28,6 +28,7 @@ from engine.storage.neo4j import lists
 from engine.storage.neo4j.database import Database, Found, is_in_doubt, moment
 from engine.storage.neo4j.reading import read_entries, read_ledger, read_mark, read_model
 from engine.storage.neo4j.schema import SCHEMA_VERSION, prepare, uid_of
+from engine.storage.neo4j.turns import Turns
 from engine.storage.neo4j.writing import Commit
 
 _T = TypeVar("_T")
@@ -84,15 +85,15 @@ class Neo4jCatalog:
         """Use a database that is prepared."""
         self.organization = database.organization
         self.database = database
-        self._turn = Lock()
-        """Held while committing: the server would let one at a time do it anyway, and have the others wait longer."""
+        self._turns = Turns()
+        """At committing: the server would let one at a time do it anyway, and have the others wait longer."""
         self._news = Condition()
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
         refuse_foreign(writes, self.organization)
         commit = Commit(writes, datetime.now(UTC), secrets.token_hex(8))
-        with self._turn:
+        with self._turns.taken(writes):
             entries = self._done_once(commit)
         with self._news:
             self._news.notify_all()
@@ -270,7 +271,7 @@ class Neo4jCatalog:
 
     def close(self) -> None:
         """Finish the commit under way and let go of the store. Calling it twice is harmless."""
-        with self._turn:
+        with self._turns.taken():
             self.database.close()
 
     def _done_once(self, commit: Commit) -> tuple[Entry, ...]:

@@ -34,7 +34,7 @@ _RETRY_S = 20.0
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 1.0
 _FETCH_ROWS = 10_000
-_TRANSACTION_S = 120.0
+_TRANSACTION_S = 60.0
 """After this the server ends a transaction: a program that stops in the middle can't keep the others for longer."""
 _COMPONENTS = "CALL dbms.components() YIELD versions, edition RETURN versions[0] AS version, edition LIMIT 1"
 
@@ -86,11 +86,13 @@ class Database:
                 max_connection_pool_size=_CONNECTIONS,
                 max_transaction_retry_time=_RETRY_S,
                 initial_retry_delay=_FIRST_WAIT_S,
+                retry_delay_multiplier=1.5,
                 notifications_min_severity=NotificationMinimumSeverity.OFF,
                 user_agent="treadle",
             )
         try:
-            self.read(lambda cypher: cypher.do("RETURN 1"))
+            with self._telling():
+                self._driver.verify_connectivity()
         except BaseException:
             self._driver.close()
             raise

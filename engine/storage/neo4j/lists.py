@@ -38,7 +38,13 @@ def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset
 
 def list_nodes(*, model: str | None, kind: str | None, text: str, tag: str | None, limit: int, offset: int) -> Asked:
     """Return the query for a list of nodes of models that are not deleted."""
-    wanted = ["m.id IS NOT NULL", "m.deleted_at IS NULL", "NOT n:Missing", *_equal(("n.kind", "kind", kind)), *_named("n", text, tag)]
+    wanted = [
+        "m.id IS NOT NULL",
+        "m.deleted_at IS NULL",
+        "NOT n:Missing",
+        *_equal(("n.kind", "kind", kind)),
+        *_named("n", text, tag),
+    ]
     query = (
         f"MATCH (m:Model {_of(model)})-[:HAS_NODE]->(n:Node) WHERE {_all(wanted)} "
         "RETURN m.id AS model, n.id AS node, n.kind AS kind, n.name AS name, n.tags AS tags "

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 from uuid import uuid4
 
 from engine.domain.canonical import Json
@@ -30,8 +30,8 @@ from engine.domain.writes import Answer, EdgeRow, ModelRow, NodeRow, Write
 from engine.errors import StoreLocked, StoreUnreachable
 from engine.storage.changes import refuse_foreign
 from engine.storage.shared import sidecar
-from engine.storage.shared.client import OwnerGone, Remote, reach
 from engine.storage.shared.owner import Owned, own, release
+from engine.storage.shared.sidecar import OwnerGone
 
 _PATIENCE_S = 10.0
 """How long the next owner is waited for: it may have to replay the log of the last one."""
@@ -80,7 +80,30 @@ class Local:
         release(self._owned)
 
 
-_Way: TypeAlias = Local | Remote
+class _Way(Protocol):
+    """`Local`, or `client.Remote`."""
+
+    @property
+    def pid(self) -> int:
+        """The process that found it."""
+        ...
+
+    @property
+    def owner(self) -> int:
+        """The process that owns the file."""
+        ...
+
+    def ask(self, verb: str, arguments: Mapping[str, Any]) -> Any:
+        """Return what a verb gives; raise what it raises, or `OwnerGone`."""
+        ...
+
+    def ledger(self, stack: ExitStack) -> tuple[Head, Iterator[Row]]:
+        """Return the head and all rows at one moment; or `OwnerGone`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
 
 
 class SharedCatalog:
@@ -304,6 +327,8 @@ class SharedCatalog:
                 return Local(own(self._path, migrate=self._migrate), self.organization)
             except StoreLocked as error:
                 locked = error
+            from engine.storage.shared.client import reach
+
             found = reach(self._path, self.organization)
             if found is not None:
                 return found

@@ -25,7 +25,7 @@ from engine.domain.events import Head
 from engine.errors import StoreLocked, StoreUnreachable
 from engine.ledger.chain import Row
 from engine.storage.shared import codec, sidecar
-from engine.storage.shared.sidecar import HOST, PROTOCOL, Sidecar, proof
+from engine.storage.shared.sidecar import HOST, PROTOCOL, OwnerGone, Sidecar, proof
 
 _GREETING_S = 3.0
 _ANSWER_S = 120.0
@@ -41,10 +41,6 @@ _LOST = (OSError, http.client.HTTPException, ValueError)
 """What a connection raises that ends, or speaks something else than the owner does."""
 _TRANSIENT = (401, 403)
 """Answers of somebody who is not this owner any more."""
-
-
-class OwnerGone(Exception):
-    """The owner ended, or is not the one that was known: look for the next one and ask again."""
 
 
 class _Idle(NamedTuple):

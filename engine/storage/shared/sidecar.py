@@ -37,6 +37,10 @@ class Sidecar(NamedTuple):
         return f"Sidecar(port={self.port}, pid={self.pid})"
 
 
+class OwnerGone(Exception):
+    """The owner ended, or is not the one that was known: look for the next one and ask again."""
+
+
 def new_sidecar(port: int) -> Sidecar:
     """Return the sidecar of this process, with a new token."""
     return Sidecar(PROTOCOL, port, os.getpid(), secrets.token_hex(_TOKEN_BYTES))

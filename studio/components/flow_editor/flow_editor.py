@@ -100,6 +100,10 @@ class FlowEditor(ReactComponent):
             }
         )
 
+    def take_turns(self, lock: threading.RLock) -> None:
+        """Send messages only while `lock` is held: where other threads change the same document under it."""
+        self._post_lock = lock
+
     def snapshot(self, graph: dict[str, Any]) -> None:
         """Replace everything shown by this graph."""
         self._revision = int(graph.get("revision", 0))
