@@ -114,9 +114,9 @@ def _open_memory(settings: Settings) -> Stores:
 def _open_file(path: Path, settings: Settings, *, migrate: bool) -> Stores:
     from engine.storage.blobs import FileBlobs
     from engine.storage.journal_sqlite import SqliteJournal
-    from engine.storage.sql.duckdb import open_duckdb
+    from engine.storage.shared.catalog import open_shared
 
-    catalog = open_duckdb(path, organization=settings.organization, migrate=migrate)
+    catalog = open_shared(path, organization=settings.organization, migrate=migrate)
     with _closing_on_failure(catalog):
         journal = SqliteJournal(path.with_name(path.name + ".journal"))
         blobs = FileBlobs(path.with_name(path.name + ".blobs"))

@@ -9,6 +9,7 @@ python -m tests.neo4j_servers keep FOLDER PORT  what the keeper runs
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -68,8 +69,14 @@ class Neo4jServer(NamedTuple):
 
     def run(self, query, **parameters):
         """Run a statement and return its rows."""
-        with GraphDatabase.driver(f"bolt://127.0.0.1:{self.port}", auth=("neo4j", self.password)) as driver:
-            return [record.data() for record in driver.execute_query(query, parameters)[0]]
+        return [record.data() for record in _driver(self).execute_query(query, parameters)[0]]
+
+
+@cache
+def _driver(server):
+    driver = GraphDatabase.driver(f"bolt://127.0.0.1:{server.port}", auth=("neo4j", server.password))
+    atexit.register(driver.close)
+    return driver
 
 
 def neo4j():

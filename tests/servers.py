@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+import psutil
 import psycopg
 import pytest
 
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 _START_S = 60
 _held = []
 """Locks and keepers that live as long as this process."""
+_keepers = {}
+"""By the folder of their server; they too outlive their users by a moment."""
 
 
 def absent(name, how):
@@ -106,18 +109,39 @@ def start_postgres(folder, *, fsync=True):
         check=True, capture_output=True, cwd=folder, **_as_plain_user(),
     )  # fmt: skip
     passwords.unlink()
-    port = free_port()
-    options = [f"-cfsync={'on' if fsync else 'off'}", f"-cfull_page_writes={'on' if fsync else 'off'}"]
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        _held.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.servers", str(folder), str(port), *options],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )
-        )  # fmt: skip
-    server = PostgresServer(port, password)
-    _wait_until_it_answers(server, folder / "log")
+    server = PostgresServer(free_port(), password)
+    _start_keeper(folder, server, fsync=fsync)
     return server
+
+
+def postmaster_of(folder):
+    """Return the first process of a server of `start_postgres`."""
+    return psutil.Process(int((folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0]))
+
+
+def kill_postgres(folder):
+    """Kill all processes of a server of `start_postgres` at once, with its keeper."""
+    keeper, postmaster = _keepers.pop(folder), postmaster_of(folder)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in (keeper, *processes):
+        process.kill()
+    keeper.wait()
+    psutil.wait_procs(processes, timeout=_START_S)
+
+
+def restart_postgres(folder, server):
+    """Start a server again, with fsync, that was killed."""
+    _start_keeper(folder, server, fsync=True)
+
+
+def _start_keeper(folder, server, *, fsync):
+    options = [f"-cfsync={'on' if fsync else 'off'}", f"-cfull_page_writes={'on' if fsync else 'off'}"]
+    with (folder / "log").open("a", encoding="utf-8") as log:
+        _keepers[folder] = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers", str(folder), str(server.port), *options],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    _wait_until_it_answers(server, folder / "log")
 
 
 def free_port():

@@ -11,6 +11,10 @@ import json
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch, edit_json
@@ -25,6 +29,7 @@ _MODEL_FACTS = ("status", "revision", "owner", "organization", "permissions", "d
 _FAST = 1
 """The level of compression: 80 us for a model of 30 nodes; higher ones save little and cost much."""
 _VALUES = ("inputs", "outputs")
+_HALF = "a text holds half of a surrogate pair"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -34,7 +39,7 @@ def json_text(value: Json) -> str:
         text = _encode(value)
         text.encode()
     except UnicodeEncodeError:
-        raise NotCanonical(reason="a text holds half of a surrogate pair") from None
+        raise NotCanonical(reason=_HALF) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(reason=str(error)) from None
     return text
@@ -57,7 +62,7 @@ def unpacked(data: bytes) -> Json:
 
 def model_json(model: FunctionModel) -> Json:
     """Return the whole model: its file and what a store knows besides."""
-    facts = model.model_dump(mode="json", include=set(_MODEL_FACTS), exclude_defaults=True)
+    facts = _plain(model, include=set(_MODEL_FACTS), exclude_defaults=True)
     return {**model.to_json(), **facts}
 
 
@@ -71,7 +76,7 @@ def model_from(plain: Json) -> FunctionModel:
 
 def batch_json(batch: EditBatch) -> Json:
     """Return a batch with each edit in its JSON form."""
-    return {**batch.model_dump(mode="json", exclude={"edits"}), "edits": [edit_json(edit) for edit in batch.edits]}
+    return {**_plain(batch, exclude={"edits"}), "edits": [edit_json(edit) for edit in batch.edits]}
 
 
 def batch_from(plain: Json) -> EditBatch:
@@ -81,7 +86,7 @@ def batch_from(plain: Json) -> EditBatch:
 
 def version_json(version: Version) -> Json:
     """Return a version with its snapshot."""
-    return {**version.model_dump(mode="json", exclude={"snapshot"}), "snapshot": model_json(version.snapshot)}
+    return {**_plain(version, exclude={"snapshot"}), "snapshot": model_json(version.snapshot)}
 
 
 def version_from(plain: Json) -> Version:
@@ -92,7 +97,7 @@ def version_from(plain: Json) -> Version:
 def run_json(run: Run) -> Json:
     """Return a run without its model file, which can be large and is kept by itself."""
     values = {name: values_json(getattr(run, name)) for name in _VALUES}
-    return {**run.model_dump(mode="json", exclude={*_VALUES, "model_file"}, exclude_defaults=True), **values}
+    return {**_plain(run, exclude={*_VALUES, "model_file"}, exclude_defaults=True), **values}
 
 
 def run_from(plain: Json, model_file: Json = None) -> Run:
@@ -103,7 +108,7 @@ def run_from(plain: Json, model_file: Json = None) -> Run:
 
 def step_json(step: Step) -> Json:
     """Return a step."""
-    plain = step.model_dump(mode="json", exclude={"outputs"}, exclude_defaults=True)
+    plain = _plain(step, exclude={"outputs"}, exclude_defaults=True)
     return {**plain, "outputs": values_json(step.outputs)}
 
 
@@ -114,12 +119,20 @@ def step_from(plain: Json) -> Step:
 
 def entity_json(entity: AnyEntity) -> Json:
     """Return an entity."""
-    return entity.model_dump(mode="json")
+    return _plain(entity)
 
 
 def entity_from(plain: Json) -> AnyEntity:
     """Read back what `entity_json` wrote."""
     return ENTITY.validate_python(plain)
+
+
+def _plain(value: BaseModel, **options: Any) -> dict[str, Json]:
+    """Return the JSON form of a value; `NotCanonical` where a key of an object can't be written."""
+    try:
+        return value.model_dump(mode="json", **options)
+    except PydanticSerializationError as error:
+        raise NotCanonical(reason=_HALF if "surrogates" in str(error) else str(error)) from None
 
 
 def values_json(values: Mapping[str, StoredValue]) -> Json:
@@ -133,7 +146,7 @@ def values_from(plain: Json) -> dict[str, StoredValue]:
 
 
 def _value_json(value: StoredValue) -> Json:
-    plain = value.model_dump(mode="json", exclude={"data"}, exclude_defaults=True)
+    plain = _plain(value, exclude={"data"}, exclude_defaults=True)
     return plain if value.data is None else {**plain, "data": b64encode(value.data).decode()}
 
 

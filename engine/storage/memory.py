@@ -289,18 +289,16 @@ class MemoryCatalog:
     def describe(self) -> dict[str, Json]:
         """Return facts for 'doctor'."""
         with self._open():
-            return {
-                "kind": "memory",
-                "place": _PLACE,
-                "schema_version": 0,
-                "models": len(self._models),
-                "versions": len(self._versions),
-                "runs": len(self._runs),
-                "steps": len(self._steps),
-                "entries": len(self._entries),
-                "entities": len(self._entities),
-                "size_bytes": 0,
+            kept = {
+                "models": self._models,
+                "versions": self._versions,
+                "runs": self._runs,
+                "steps": self._steps,
+                "entries": self._entries,
+                "entities": self._entities,
             }
+            counts = {name: len(things) for name, things in kept.items()}
+            return {"kind": "memory", "place": _PLACE, "schema_version": 0, "size_bytes": 0, **counts}
 
     def close(self) -> None:
         """Refuse further use. Calling it twice is harmless."""
@@ -317,7 +315,8 @@ class MemoryCatalog:
     def _perform(self, write: Write, times: dict[str, datetime]) -> None:
         match write:
             case InsertModel(model=model):
-                self._refuse_taken(self._models, model.id)
+                if model.id in self._models:
+                    raise StoreConflict
                 self._put_model(model, times[model.id])
             case UpdateModel(model=model, expected_revision=expected):
                 self._refuse_stale(model.id, expected)
@@ -370,12 +369,9 @@ class MemoryCatalog:
         self._put(self._models, model.id, model)
         self._put(self._updated, model.id, updated)
 
-    def _refuse_taken(self, kept: dict[_K, _V], key: _K) -> None:
+    def _add(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
         if key in kept:
             raise StoreConflict
-
-    def _add(self, kept: dict[_K, _V], key: _K, value: _V) -> None:
-        self._refuse_taken(kept, key)
         self._put(kept, key, value)
 
     def _refuse_stale(self, model: str, expected: int) -> None:

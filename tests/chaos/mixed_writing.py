@@ -113,7 +113,7 @@ def _drop_wires(catalog: Catalog, _blobs: Blobs, lane: str, block: int) -> list[
 def _publish_two(catalog: Catalog, _blobs: Blobs, lane: str, block: int) -> list[Write]:
     """Publish a model with the one of the block before, as a nested child would be."""
     found: list[Write] = []
-    for key in {f"{lane}-{block}", f"{lane}-{max(0, block - 1)}"}:
+    for key in dict.fromkeys((f"{lane}-{block}", f"{lane}-{max(0, block - 1)}")):
         old = catalog.model(key)
         assert old is not None
         number = f"{old.revision + 1}.0.0"
@@ -132,15 +132,18 @@ def _delete(catalog: Catalog, _blobs: Blobs, lane: str, block: int) -> list[Writ
 
 def _put_entities(_catalog: Catalog, _blobs: Blobs, lane: str, block: int) -> list[Write]:
     new = [_renamed(entity, lane, block) for entity in entities()]
-    return [*(PutEntity(entity=entity, expected_revision=0) for entity in new), _told("model.edited", lane, lane, block)]
+    return [
+        *(PutEntity(entity=entity, expected_revision=0) for entity in new),
+        _told("model.edited", lane, lane, block),
+    ]
 
 
 def _renamed(entity, lane: str, block: int):  # the union of all kinds has no field of the same name in each
     field = {"subscription": "name", "decision": "path", "monitor": "path"}.get(entity.kind, "id")
     if entity.kind == "dead-letter":
-        return entity.model_copy(update={"subscription": lane, "sequence": block, "revision": 1})
+        return entity.model_copy(update={"subscription": lane, "sequence": block + 1, "revision": 1})
     if entity.kind == "checkpoint":
-        return entity.model_copy(update={"sequence": 2 * block + LANES.index(lane), "revision": 1})
+        return entity.model_copy(update={"sequence": 2 * block + LANES.index(lane) + 1, "revision": 1})
     return entity.model_copy(update={field: f"{lane}-{block}", "revision": 1})
 
 
@@ -301,7 +304,7 @@ class _ending_all:  # noqa: N801  (reads as a verb where it is used)
 
 
 if __name__ == "__main__":
-    import pandas  # noqa: F401  (DuckDB imports it at its first query)
+    import pandas as pd  # noqa: F401  (DuckDB imports it at its first query)
 
     import engine.storage.journal_postgres
     import engine.storage.journal_sqlite

@@ -101,7 +101,7 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     with engine.open("memory:"):
-        import pandas  # noqa: F401  (DuckDB imports it at its first query)
+        import pandas as pd  # noqa: F401  (DuckDB imports it at its first query)
 
         import engine.storage.sql.duckdb
     nursery.serve(lambda folder: main(Path(folder)))

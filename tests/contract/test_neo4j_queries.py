@@ -98,8 +98,8 @@ def write_all(catalog):
 
 EXPECTED = {
     "1": [
-        ("read", None, "succeeded"), ("ask", None, "succeeded"), ("clean", None, "failed"), ("sub[0]", None, "succeeded"),
-        ("sub[0]/inner", "sub[0]", "succeeded"),
+        ("read", None, "succeeded"), ("ask", None, "succeeded"), ("clean", None, "failed"),
+        ("sub[0]", None, "succeeded"), ("sub[0]/inner", "sub[0]", "succeeded"),
     ],
     "2": [(["sub[0]/inner", "sub[0]"],)],
     "3": [("clean", "Clean"), ("read", "Read"), ("write", "Write")],

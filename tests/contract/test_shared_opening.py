@@ -210,6 +210,8 @@ def test_a_link_to_the_file_leads_to_the_same_owner(owner, path):
     link.symlink_to(path)
     catalog = open_shared(link)
     assert catalog.describe()["owner_pid"] == owner.pid
+    with pytest.raises(StoreLocked, match=f"process {owner.pid}"):
+        _ = catalog.database
     catalog.close()
     owner.ask(agents.close, path)
 

@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import engine
@@ -109,9 +110,8 @@ def test_a_copy_that_was_cut_off_is_recognized(source, settings, tmp_path, monke
 
 
 def test_a_store_whose_ledger_was_altered_is_not_copied_as_if_it_were_right(source, settings, tmp_path):
-    stores = open_stores(source, settings)
-    stores.catalog.database._root.execute("UPDATE ledger SET actor = 'nobody' WHERE sequence = 2")
-    stores.close()
+    with duckdb.connect(source.removeprefix("duckdb:///")) as raw:
+        raw.execute("UPDATE ledger SET actor = 'nobody' WHERE sequence = 2")
     with pytest.raises(TransferRefused, match="entry 2 of the ledger"):
         maintenance.copy(source, f"duckdb:///{tmp_path / 'x.duckdb'}", settings=settings)
 

@@ -130,19 +130,23 @@ def test_a_mistake_gets_one_sentence_and_an_exit_code(treadle, tmp_path, argumen
     assert words in " ".join(result.output.split())
 
 
-def test_a_store_in_use_says_who_has_it(treadle, tmp_path) -> None:
-    program = "import engine, sys; eng = engine.open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    url = f"duckdb:///{tmp_path / 'busy.duckdb'}"
+@pytest.mark.parametrize(("opens", "code"), [("engine.open('duckdb:///' + path)", 0), ("duckdb.connect(path)", 3)])
+def test_a_store_in_use_is_shared_by_programs_of_ours_and_said_to_be_anothers(treadle, tmp_path, opens, code) -> None:
+    path = tmp_path / "busy.duckdb"
+    treadle("runs", "--store", f"duckdb:///{path}")
+    told = "print('open', flush=True); sys.stdin.read()"
+    program = f"import duckdb, engine, sys; path = sys.argv[1]; it = {opens}; {told}"
     owner = subprocess.Popen(
-        [sys.executable, "-c", program, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
     assert owner.stdout is not None
     assert owner.stdin is not None
     try:
         assert owner.stdout.readline() == b"open\n"
-        result = treadle("runs", "--store", url, code=3)
-        assert "in use by another program" in " ".join(result.output.split())
-        assert str(owner.pid) in result.output
+        result = treadle("runs", "--store", f"duckdb:///{path}", code=code)
+        if code:
+            assert "in use by another program" in " ".join(result.output.split())
+            assert str(owner.pid) in result.output
     finally:
         owner.stdin.close()
         owner.stdout.close()

@@ -21,8 +21,8 @@ from neo4j.exceptions import (
 from engine.errors import NotCanonical, StoreConflict, StoreError, StoreUnreachable, TreadleError
 
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
-DRIVER_ERRORS = (Neo4jError, DriverError, OSError, ValueError)
-"""What the driver raises; ValueError is for text that UTF-8 can't hold and for bytes that are no Bolt."""
+DRIVER_ERRORS = (Neo4jError, DriverError, OSError, UnicodeEncodeError)
+"""What the driver raises in use; when it is opened, ValueError too: for bytes that are no Bolt."""
 
 _PORT = 7687
 _NO_DATABASE = "Neo.ClientError.Database.DatabaseNotFound"

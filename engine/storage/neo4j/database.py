@@ -21,7 +21,7 @@ from neo4j.time import DateTime
 
 from engine.domain.canonical import Json
 from engine.errors import StoreUnreachable, TreadleError
-from engine.storage.neo4j.address import DRIVER_ERRORS, address_of, is_gone, told
+from engine.storage.neo4j.address import DRIVER_ERRORS, address_of, told
 
 Found: TypeAlias = dict[str, Any]
 """A row by name."""
@@ -36,16 +36,18 @@ _LONGEST_WAIT_S = 1.0
 _FETCH_ROWS = 10_000
 _TRANSACTION_S = 60.0
 """After this the server ends a transaction: a program that stops in the middle can't keep the others for longer."""
+_NEVER = f"\uffff no text that is kept {secrets.token_hex(16)} \uffff"
 _COMPONENTS = "CALL dbms.components() YIELD versions, edition RETURN versions[0] AS version, edition LIMIT 1"
 
 
 class Cypher:
     """A transaction that runs statements with the organization among their parameters."""
 
-    def __init__(self, transaction: ManagedTransaction, organization: str) -> None:
-        """Use a transaction of the driver."""
+    def __init__(self, transaction: ManagedTransaction, organization: str, *, reads: bool = False) -> None:
+        """Use a transaction of the driver. One that only reads may ask for texts that can't be there."""
         self._transaction = transaction
         self._organization = organization
+        self._reads = reads
 
     def rows(self, query: str, **parameters: Any) -> list[Found]:
         """Run a statement and return its rows."""
@@ -60,6 +62,8 @@ class Cypher:
         self._run(query, parameters).consume()
 
     def _run(self, query: str, parameters: Found) -> Any:
+        if self._reads:
+            parameters = {name: _searchable(value) for name, value in parameters.items()}
         return self._transaction.run(cast("LiteralString", query), parameters, organization=self._organization)
 
 
@@ -77,7 +81,7 @@ class Database:
         self._in_use = 0
         self._guard = Lock()
         self._bookmarks = GraphDatabase.bookmark_manager()
-        with self._telling():
+        with self._telling(ValueError):
             self._driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]  (the driver's options)
                 self.address.uri,
                 auth=(self.address.user, self.address.password),
@@ -91,8 +95,8 @@ class Database:
                 user_agent="treadle",
             )
         try:
-            with self._telling():
-                self._driver.verify_connectivity()
+            with self._telling(ValueError):
+                self._driver.verify_connectivity()  # pyright: ignore[reportUnknownMemberType]  (as above)
         except BaseException:
             self._driver.close()
             raise
@@ -100,7 +104,7 @@ class Database:
     def read(self, work: Callable[[Cypher], _T]) -> _T:
         """Do `work`, which only reads, in a transaction: again if the connection is lost or the server asks for it."""
         with self._session() as session:
-            return session.execute_read(self._bound(work))
+            return session.execute_read(self._bound(work, reads=True))
 
     def write(self, work: Callable[[Cypher], _T]) -> _T:
         """Do `work` in a transaction: again from the start when another one came first or the connection was lost.
@@ -160,10 +164,10 @@ class Database:
         if self._closed:
             raise StoreUnreachable(path=self.place, reason="it was closed")
 
-    def _bound(self, work: Callable[[Cypher], _T]) -> Callable[[ManagedTransaction], _T]:
+    def _bound(self, work: Callable[[Cypher], _T], *, reads: bool = False) -> Callable[[ManagedTransaction], _T]:
         @unit_of_work(timeout=_TRANSACTION_S)
         def bound(transaction: ManagedTransaction) -> _T:
-            return work(Cypher(transaction, self.organization))
+            return work(Cypher(transaction, self.organization, reads=reads))
 
         return bound
 
@@ -182,15 +186,18 @@ class Database:
                     self._in_use -= 1
 
     @contextmanager
-    def _telling(self) -> Generator[None]:
+    def _telling(self, *besides: type[Exception]) -> Generator[None]:
         """Turn what the driver raises into our errors."""
         self.refuse_closed()
         try:
             yield
         except TreadleError:
             raise
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, *besides) as error:
             self.refuse_closed()
+            import traceback
+
+            traceback.print_exc()
             raise told(error, self.address) from error
 
     def _pool(self) -> dict[str, Json]:
@@ -206,9 +213,11 @@ def is_in_doubt(error: BaseException) -> bool:
     return isinstance(error.__cause__, IncompleteCommit)
 
 
-def is_lost(error: BaseException) -> bool:
-    """Tell whether a connection was lost, before a COMMIT or at it."""
-    return error.__cause__ is not None and is_gone(error.__cause__)
+def _searchable(value: Any) -> Any:
+    """Return what to look for instead of a text that UTF-8 can't hold: nothing equals or holds it."""
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        return _NEVER
+    return value
 
 
 def moment(value: Any) -> datetime:

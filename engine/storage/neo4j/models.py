@@ -22,7 +22,8 @@ _CREATE = "CREATE (m:Model) SET m = $properties"
 _UPDATE = "MATCH (m:Model {organization: $organization, id: $model}) SET m = $properties"
 _ADOPT = (
     """MATCH (m:Model {organization: $organization, id: $model})
-    MATCH (v:Version {organization: $organization, model: $model}) WHERE v.number IS NOT NULL MERGE (m)-[:HAS_VERSION]->(v)""",
+    MATCH (v:Version {organization: $organization, model: $model}) WHERE v.number IS NOT NULL
+    MERGE (m)-[:HAS_VERSION]->(v)""",
     """MATCH (m:Model {organization: $organization, id: $model})
     MATCH (b:Batch {organization: $organization, model: $model}) WHERE b.revision >= 0 MERGE (b)-[:EDITED]->(m)""",
     """MATCH (m:Model {organization: $organization, id: $model})

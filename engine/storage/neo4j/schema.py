@@ -105,7 +105,7 @@ def prepare(database: Database) -> None:
 def uid_of(*parts: str) -> str:
     """Return one key for several texts, short enough for an index: the texts themselves, or their hash."""
     whole = "\n".join(parts)
-    encoded = whole.encode()
+    encoded = whole.encode(errors="surrogatepass")
     return whole if len(encoded) <= _LONGEST_KEY_BYTES else f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from engine.storage.changes import refuse_foreign
 from engine.storage.shared import sidecar
 from engine.storage.shared.owner import Owned, own, release
 from engine.storage.shared.sidecar import OwnerGone
+from engine.storage.sql.catalog import Database
 
 _PATIENCE_S = 10.0
 """How long the next owner is waited for: it may have to replay the log of the last one."""
@@ -65,8 +66,12 @@ class Local:
         if verb == "wait":
             return self._owned.wait(arguments["after"], arguments["timeout_s"], lambda: self._closed)
         if verb == "commit_once":
-            return self.catalog.commit_once(arguments["commit"], *arguments["writes"])
+            return self.commit(arguments["writes"], arguments["commit"])
         return getattr(self.catalog, verb)(**arguments)
+
+    def commit(self, writes: Sequence[Write], once: str | None = None) -> tuple[Entry, ...]:
+        """Do all writes or none; see `Owned.commit`."""
+        return self._owned.commit(self.catalog.organization, writes, once)
 
     def ledger(self, stack: ExitStack) -> tuple[Head, Iterator[Row]]:
         """Return the head and all rows at one moment."""
@@ -124,7 +129,7 @@ class SharedCatalog:
         refuse_foreign(writes, self.organization)
         way = self._usable()
         if isinstance(way, Local):
-            return way.catalog.commit(*writes)
+            return way.commit(writes)
         return tuple(self._ask("commit_once", commit=str(uuid4()), writes=writes))
 
     def model(self, model: str) -> FunctionModel | None:
@@ -285,6 +290,14 @@ class SharedCatalog:
         if not was_closed:
             with self._finding:
                 self._way.close()
+
+    @property
+    def database(self) -> Database:
+        """The database itself, for those who look after it; `StoreLocked` while another process owns it."""
+        way = self._usable()
+        if not isinstance(way, Local):
+            raise StoreLocked(path=self._path, owner=f" (process {way.owner})")
+        return way.catalog.database
 
     # ---- the way to the file ----------------------------------------------------------------------------------
 

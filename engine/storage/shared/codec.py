@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
+from pydantic_core import PydanticSerializationError
+
 from engine import errors
 from engine.domain.canonical import Json, as_list, as_object
 from engine.domain.events import Draft, Head
@@ -228,9 +230,12 @@ VERBS: dict[str, Verb] = {
 
 
 def arguments_json(verb: str, arguments: Mapping[str, Any]) -> Json:
-    """Return the arguments of a call as JSON."""
+    """Return the arguments of a call as JSON; `NotCanonical` for a value that has no such form."""
     forms = VERBS[verb].arguments
-    return {name: forms[name].to(value) for name, value in arguments.items()}
+    try:
+        return {name: forms[name].to(value) for name, value in arguments.items()}
+    except (UnicodeEncodeError, PydanticSerializationError):
+        raise NotCanonical(reason="a text holds half of a surrogate pair") from None
 
 
 def arguments_from(verb: str, plain: Json) -> dict[str, Any]:

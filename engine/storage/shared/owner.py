@@ -9,15 +9,18 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread, current_thread
 from time import monotonic
 
+from engine.domain.events import Entry
+from engine.domain.writes import Write
 from engine.errors import StoreError, StoreLocked
 from engine.storage.shared import sidecar as sidecars
 from engine.storage.shared.locking import hold
+from engine.storage.shared.manners import Manners
 from engine.storage.shared.sidecar import HOST
 from engine.storage.sql.catalog import SqlCatalog
 from engine.storage.sql.duckdb import DuckDB
@@ -43,11 +46,19 @@ class Owned:
         self.identity = sidecars.identity(path) or ""
         self._catalogs: dict[str, SqlCatalog] = {}
         self.closing = False
+        self._manners = Manners()
         self._door = open_door(self, path)
 
     def catalog(self, organization: str) -> SqlCatalog:
         """Return the catalog as an organization sees it."""
         return self._catalogs.setdefault(organization, SqlCatalog(self.database, organization=organization))
+
+    def commit(self, organization: str, writes: Sequence[Write], once: str | None = None) -> tuple[Entry, ...]:
+        """Do all writes or none; with an id, not if the commit of that id was done already."""
+        catalog = self.catalog(organization)
+        if once is None:
+            return self._manners.commit(lambda: catalog.commit(*writes))
+        return self._manners.commit(lambda: catalog.commit_once(once, *writes))
 
     def wait(self, after: int, timeout_s: float, stop: Callable[[], bool]) -> bool:
         """Return whether the ledger moved beyond `after`, at the latest after `timeout_s`, or when `stop` says so."""
@@ -74,7 +85,8 @@ class Door:
 
     def __init__(self, owned: Owned, listener: socket.socket, sidecar: sidecars.Sidecar, place: Path) -> None:
         """Let others in from now on."""
-        self.sidecar, self.identity, self.catalog = sidecar, owned.identity, owned.catalog
+        self.sidecar, self.identity = sidecar, owned.identity
+        self.catalog, self.commit = owned.catalog, owned.commit
         self._owned, self._listener, self._place = owned, listener, place
         self._guests: dict[Thread, socket.socket] = {}
         self._lock = Lock()

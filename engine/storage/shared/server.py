@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hmac
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from itertools import islice
 from typing import Any, Protocol, cast
 
 from engine.domain.canonical import Json, as_object
+from engine.domain.events import Entry
+from engine.domain.writes import Write
 from engine.errors import TreadleError
 from engine.storage.shared import codec
 from engine.storage.shared.sidecar import HOST, PROTOCOL, Sidecar, proof
@@ -51,6 +53,10 @@ class Serving(Protocol):
 
     def catalog(self, organization: str) -> SqlCatalog:
         """Return the catalog as an organization sees it."""
+        ...
+
+    def commit(self, organization: str, writes: Sequence[Write], once: str | None) -> tuple[Entry, ...]:
+        """Do all writes or none, once; see `SqlCatalog.commit_once`."""
         ...
 
     def wait(self, after: int, timeout_s: float) -> bool:
@@ -141,7 +147,7 @@ class Requests(BaseHTTPRequestHandler):
         if verb == "wait":
             found: Any = self.serving.wait(**arguments)
         elif verb == "commit_once":
-            found = catalog.commit_once(arguments["commit"], *arguments["writes"])
+            found = self.serving.commit(catalog.organization, arguments["writes"], arguments["commit"])
         else:
             found = getattr(catalog, verb)(**arguments)
         return codec.VERBS[verb].result.to(found)

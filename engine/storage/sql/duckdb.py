@@ -23,10 +23,11 @@ from sqlalchemy.exc import DBAPIError
 
 from engine.domain.canonical import Json
 from engine.domain.writes import Answer
-from engine.errors import StoreConflict, StoreOlder, StoreUnreachable
+from engine.errors import NotCanonical, StoreConflict, StoreOlder, StoreUnreachable
 from engine.storage.sql import migrations, schema
+from engine.storage.sql.askable import READS, is_whole, let_all_be_asked
 from engine.storage.sql.catalog import SqlCatalog
-from engine.storage.sql.duckdb_errors import told, told_by_driver
+from engine.storage.sql.duckdb_errors import is_about_text, told, told_by_driver
 from engine.storage.sql.duckdb_file import check_tables, connect, engine_over, log_of, make, schema_version
 from engine.storage.sql.duckdb_query import answer
 from engine.storage.sql.monitor import QueryMonitor
@@ -61,6 +62,7 @@ class DuckDB:
             make(path)
         self._root = connect(path)
         self._engine = engine_over(self._root)
+        let_all_be_asked(self._engine, is_whole)
         self._monitor = QueryMonitor(self._engine)
         try:
             with self._telling():
@@ -76,8 +78,8 @@ class DuckDB:
     def reading(self, *, snapshot: bool = False) -> Generator[Connection]:
         """Give a connection for reads; with `snapshot` all of them in one transaction."""
         with self._telling():
-            engine = self._engine if snapshot else self._engine.execution_options(isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
+            level = {} if snapshot else {"isolation_level": "AUTOCOMMIT"}
+            with self._engine.execution_options(**READS, **level).connect() as connection:
                 yield connection
 
     def read(self, work: Callable[[Connection], _T]) -> _T:
@@ -161,6 +163,10 @@ class DuckDB:
             raise told(error, self._path) from error
         except duckdb.Error as error:
             raise told_by_driver(error, self._path) from error
+        except (UnicodeEncodeError, RuntimeError) as error:
+            if is_about_text(error):
+                raise NotCanonical(reason="a text holds half of a surrogate pair") from None
+            raise
 
 
 class _Conflict(Exception):

@@ -35,6 +35,11 @@ def told_by_driver(error: duckdb.Error, path: Path) -> StoreError:
     return StoreUnreachable(path=path, reason=_first_line(error))
 
 
+def is_about_text(error: Exception) -> bool:
+    """Say whether a text could not be handed to the driver, which has no class of its own for that."""
+    return isinstance(error, UnicodeEncodeError) or "Unable to cast Python instance" in str(error)
+
+
 def _says_damage(error: duckdb.Error, words: str) -> bool:
     kinds = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
     signs = ("not a valid DuckDB", "orrupt", "replaying WAL", "hecksum", "CatalogException", "deserializ")

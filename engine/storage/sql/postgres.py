@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, QueuePool, create_engine, event, text
+from sqlalchemy import Connection, QueuePool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -24,6 +24,7 @@ from engine.domain.events import GENESIS_HASH
 from engine.domain.writes import Answer
 from engine.errors import StoreConflict, StoreError, StoreUnreachable
 from engine.storage.sql import schema
+from engine.storage.sql.askable import READS, is_whole, let_all_be_asked
 from engine.storage.sql.catalog import SqlCatalog
 from engine.storage.sql.monitor import QueryMonitor
 from engine.storage.sql.postgres_connection import (
@@ -72,8 +73,6 @@ _FACTS = text(
     ) AS size_bytes
     """
 ).bindparams(schema=SCHEMA)
-_NEVER = f"\uffff no text that is kept {random.getrandbits(128):032x} \uffff"
-"""Stands in queries for a text that Postgres can't hold: nothing equals or holds it."""
 
 
 def open_postgres(url: str, *, organization: str = "local", migrate: bool = False) -> SqlCatalog:
@@ -109,7 +108,7 @@ class Postgres:
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
         )
-        event.listen(self._engine, "before_cursor_execute", _searchable, retval=True)
+        let_all_be_asked(self._engine, _can_be_kept)
         self._monitor = QueryMonitor(self._engine)
         try:
             self.writing(
@@ -122,7 +121,7 @@ class Postgres:
     @contextmanager
     def reading(self, *, snapshot: bool = False) -> Generator[Connection]:
         """Give a connection for reads in one transaction; with `snapshot` all of them see one moment, in pages."""
-        options: dict[str, Any] = {"postgresql_readonly": True}
+        options: dict[str, Any] = {"postgresql_readonly": True, **READS}
         if snapshot:
             options |= {"isolation_level": "REPEATABLE READ", "stream_results": True, "max_row_buffer": _PAGE_ROWS}
         with self._telling(), self._engine.connect().execution_options(**options) as connection:
@@ -246,16 +245,5 @@ class Postgres:
             raise told(error, self.place) from error
 
 
-def _searchable(
-    connection: Connection, _cursor: object, statement: str, parameters: Any, _context: object, _many: object
-) -> tuple[str, Any]:
-    """Let a query ask for a text that can't be in the store: it finds nothing, as elsewhere, instead of failing."""
-    if isinstance(parameters, dict) and connection.get_execution_options().get("postgresql_readonly"):
-        given = cast("dict[str, object]", parameters)
-        odd = [name for name, value in given.items() if isinstance(value, str) and not _can_be_kept(value)]
-        parameters = {**given, **dict.fromkeys(odd, _NEVER)} if odd else given
-    return statement, cast("Any", parameters)
-
-
 def _can_be_kept(value: str) -> bool:
-    return "\x00" not in value and (value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value))
+    return "\x00" not in value and is_whole(value)

@@ -7,7 +7,7 @@ import hashlib
 from sqlalchemy import Connection, bindparam, select, text
 
 from engine.errors import StoreCorrupted
-from engine.storage.sql.postgres import Postgres
+from engine.storage.sql.catalog import Database
 from engine.storage.sql.postgres_schema import blobs
 
 _IS_KEPT = text("SELECT 1 FROM blobs WHERE sha256 = :sha256 AND encode(sha256(data), 'hex') = :sha256")
@@ -22,7 +22,7 @@ _NAMES = select(text("sha256")).select_from(text("blobs")).order_by(text("sha256
 class PostgresBlobs:
     """Blobs of the organization that a database was opened for. Any thread."""
 
-    def __init__(self, database: Postgres) -> None:
+    def __init__(self, database: Database) -> None:
         """Use a database that stays open as long as this is used."""
         self._database = database
 

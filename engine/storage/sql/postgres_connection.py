@@ -82,6 +82,8 @@ _STATES = {
 _DAMAGE = ("XX001", "XX002", "42P01", "42703", "3F000")
 """Damaged data or index; a table, column or schema that is missing."""
 _CONFLICTS = ("40001", "40P01")
+_TOO_LARGE = "54000"
+"""A limit of the program; among those a statement of ours can meet, the size of a row of an index."""
 _GONE = ("57P01", "57P02", "57P03", "25P03")
 """The server ended the connection: shut down, crashed, starting, idle too long inside a transaction."""
 _LONGEST_REASON = 300
@@ -164,6 +166,8 @@ def told(error: BaseException, place: str) -> TreadleError:
         return NotCanonical(reason="a text holds half of a surrogate pair")
     if isinstance(error, psycopg.DataError) and (_state(error) in {None, "22021"}):
         return NotCanonical(reason="a text holds a null character, which Postgres can't keep")
+    if _state(error) == _TOO_LARGE:
+        return NotCanonical(reason="a name or key is longer than an index of Postgres can hold; use a shorter one")
     return _told_by_state(error, place)
 
 
