@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 RECOVERABLE_FOR = timedelta(days=30)
 _SEEN = 64
 """How many states of models are kept for those who will save on top of them."""
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
 _SAVE_TRIES = 100
 """Each time somebody else came first, whose edits are merged: only a hundred of them in a row make one give up."""
 
@@ -115,7 +117,7 @@ class Models:
         Edits that others saved meanwhile are merged when they touch other fields; else `EditConflict` names both.
         """
         asked = base_revision
-        for _ in range(_SAVE_TRIES):
+        for tried in range(_SAVE_TRIES):
             current = self._editable(reference)
             merged = self._on_top(current, edits, base_revision)
             if not merged:
@@ -130,6 +132,7 @@ class Models:
                 )
             except StaleRevision:  # somebody came first: only what they did since has to be merged now
                 edits, base_revision = merged, current.revision
+                time.sleep(abs(self._clock.noise()) * min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**tried))
                 continue
             return self._remember(changed)
         raise StaleRevision(current=self.get(reference).revision, based_on=asked)

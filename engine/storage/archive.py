@@ -20,6 +20,7 @@ from typing import IO, get_args
 from engine.domain.canonical import Json, as_object
 from engine.errors import FileMissing, StoreUnreachable, TransferRefused
 from engine.storage import documents, transfer
+from engine.storage.disk import why
 from engine.storage.transfer import Part, PartKind, Summary
 
 FORMAT = "treadle-backup/1"
@@ -44,7 +45,7 @@ def write(path: Path, parts: Iterable[Part], about: dict[str, Json]) -> Summary:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
+        raise StoreUnreachable(path=path, reason=why(error)) from None
     finally:
         with suppress(OSError):
             draft.unlink()

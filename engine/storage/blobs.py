@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import StoreCorrupted, StoreUnreachable
+from engine.storage.disk import why
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -30,7 +31,7 @@ class FileBlobs:
             if not _is_kept(place, data):
                 _write(place, data)
         except OSError as error:
-            raise StoreUnreachable(path=place, reason=error.strerror or str(error)) from None
+            raise StoreUnreachable(path=place, reason=why(error)) from None
         return name
 
     def get(self, sha256: str) -> bytes:
@@ -43,7 +44,7 @@ class FileBlobs:
         except FileNotFoundError:
             raise StoreCorrupted(path=place, reason="the value is missing") from None
         except OSError as error:
-            raise StoreUnreachable(path=place, reason=error.strerror or str(error)) from None
+            raise StoreUnreachable(path=place, reason=why(error)) from None
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StoreCorrupted(path=place, reason="its bytes are not those it is named after")
         return data

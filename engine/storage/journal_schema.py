@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from engine.errors import JournalBroken
+from engine.storage.disk import FULL, has_room, says_full, why
 
 SCHEMA_VERSION = 1
 BUSY_S = 30.0
@@ -36,7 +37,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_header(path)
     except OSError as error:
-        raise JournalBroken(path=path, reason=error.strerror or str(error)) from None
+        raise JournalBroken(path=path, reason=why(error)) from None
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -44,9 +45,16 @@ def open_connection(path: Path) -> sqlite3.Connection:
     except (*DAMAGE, JournalBroken) as error:
         if connection is not None:
             connection.close()
-        reason = error.facts["reason"] if isinstance(error, JournalBroken) else str(error)
+        reason = error.facts["reason"] if isinstance(error, JournalBroken) else reason_of(error, path)
         raise JournalBroken(path=path, reason=reason) from None
     return connection
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Return what an error of the driver means; for files beside the journal it has one word for all reasons."""
+    words = str(error)
+    is_full = says_full(words) or ("disk I/O error" in words and not has_room(path.parent))
+    return FULL if is_full else words
 
 
 def _check_header(path: Path) -> None:

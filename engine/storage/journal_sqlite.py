@@ -18,7 +18,7 @@ from zlib import crc32
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
 from engine.storage.journal_queue import JournalQueue, record_crc
-from engine.storage.journal_schema import DAMAGE, open_connection
+from engine.storage.journal_schema import DAMAGE, open_connection, reason_of
 from engine.storage.process import Owner, is_alive, this_process
 
 _RUNS = "SELECT number, records, crc FROM runs WHERE run = ?"
@@ -102,8 +102,8 @@ class SqliteJournal:
             self._connection.close()
 
     def _write(self, batch: list[JournalRecord]) -> None:
-        with self._database, _transaction(self._connection):
-            _insert(self._connection, batch)
+        with self._using() as connection, _transaction(connection):
+            _insert(connection, batch)
 
     def _names(self, connection: sqlite3.Connection) -> list[str]:
         """Return the runs there are; `JournalBroken` if the name of one is lost: it would seem not to be there."""
@@ -133,7 +133,7 @@ class SqliteJournal:
             try:
                 yield self._connection
             except DAMAGE as error:
-                raise self._broken(str(error)) from None
+                raise self._broken(reason_of(error, self._path)) from None
 
     def _broken(self, reason: str) -> JournalBroken:
         return JournalBroken(path=self._path, reason=reason)

@@ -270,7 +270,7 @@ def write_on(order: str) -> None:
 def _checkpoint_often(stores: Stores) -> None:
     """Let a small store meet the moments that a large one meets: its logs are folded into its files."""
     if stores.catalog.describe()["kind"] == "duckdb":
-        stores.catalog.database._root.execute("SET GLOBAL checkpoint_threshold = '60KB'")  # type: ignore[attr-defined]
+        stores.catalog.database._handle.cursor().execute("SET GLOBAL checkpoint_threshold = '60KB'")  # type: ignore[attr-defined]
         stores.journal._connection.execute("PRAGMA wal_autocheckpoint = 8")  # type: ignore[attr-defined]
 
 

@@ -258,5 +258,5 @@ def test_facts_for_the_doctor(catalog):
     facts = catalog.describe()
     counts = {name: facts[name] for name in ("models", "versions", "runs", "steps", "entries")}
     assert counts == {"models": 1, "versions": 1, "runs": 0, "steps": 0, "entries": 1}
-    assert facts["kind"] in ("memory", "duckdb", "postgres")
+    assert facts["kind"] in ("memory", "duckdb", "postgres", "neo4j")
     assert isinstance(facts["size_bytes"], int)

@@ -31,7 +31,7 @@ def tampered(original, tmp_path_factory):
     catalog = open_duckdb(path)
 
     def check(*statements, signed=()):
-        raw = catalog.database._root.cursor()
+        raw = catalog.database._handle.cursor()
         raw.begin()
         try:
             for statement in statements:
@@ -50,7 +50,7 @@ def tampered(original, tmp_path_factory):
             raw.rollback()
         return verify((Row(*row) for row in rows), head, signed)
 
-    check.rows = catalog.database._root.cursor().execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
+    check.rows = catalog.database._handle.cursor().execute("SELECT * FROM ledger ORDER BY sequence").fetchall()
     yield check
     catalog.close()
 

@@ -195,9 +195,6 @@ class Database:
             raise
         except (*DRIVER_ERRORS, *besides) as error:
             self.refuse_closed()
-            import traceback
-
-            traceback.print_exc()
             raise told(error, self.address) from error
 
     def _pool(self) -> dict[str, Json]:

@@ -24,11 +24,13 @@ from sqlalchemy.exc import DBAPIError
 from engine.domain.canonical import Json
 from engine.domain.writes import Answer
 from engine.errors import NotCanonical, StoreConflict, StoreOlder, StoreUnreachable
+from engine.storage.disk import why
 from engine.storage.sql import migrations, schema
 from engine.storage.sql.askable import READS, is_whole, let_all_be_asked
 from engine.storage.sql.catalog import SqlCatalog
-from engine.storage.sql.duckdb_errors import is_about_text, told, told_by_driver
-from engine.storage.sql.duckdb_file import check_tables, connect, engine_over, log_of, make, schema_version
+from engine.storage.sql.duckdb_errors import is_about_text, is_conflict, is_spoiling, told, told_by_driver
+from engine.storage.sql.duckdb_file import check_tables, engine_over, log_of, make, schema_version
+from engine.storage.sql.duckdb_handle import Handle
 from engine.storage.sql.duckdb_query import answer
 from engine.storage.sql.monitor import QueryMonitor
 
@@ -60,8 +62,8 @@ class DuckDB:
         self._closed = False
         if not path.exists():
             make(path)
-        self._root = connect(path)
-        self._engine = engine_over(self._root)
+        self._handle = Handle(path, self._let_go_of_idle)
+        self._engine = engine_over(self._handle.cursor)
         let_all_be_asked(self._engine, is_whole)
         self._monitor = QueryMonitor(self._engine)
         try:
@@ -77,7 +79,7 @@ class DuckDB:
     @contextmanager
     def reading(self, *, snapshot: bool = False) -> Generator[Connection]:
         """Give a connection for reads; with `snapshot` all of them in one transaction."""
-        with self._telling():
+        with self._telling(), self._handle.using():
             level = {} if snapshot else {"isolation_level": "AUTOCOMMIT"}
             with self._engine.execution_options(**READS, **level).connect() as connection:
                 yield connection
@@ -89,7 +91,7 @@ class DuckDB:
 
     def writing(self, work: Callable[[Connection], _T]) -> _T:
         """Do `work` in a transaction, repeated when another catalog on this file in this process came first."""
-        with self._turn, self._telling():
+        with self._turn, self._telling(), self._handle.using():
             for attempt in range(_ATTEMPTS):
                 with suppress(_Conflict):
                     done = self._attempt(work)
@@ -102,7 +104,7 @@ class DuckDB:
 
     def query(self, sql: str, limit: int | None) -> Answer:
         """Answer one SELECT in the schema of the views, in a transaction that can change nothing."""
-        with self._telling(), self._root.cursor() as cursor:
+        with self._telling(), self._handle.using(), self._handle.cursor() as cursor:
             return answer(cursor, sql, limit)
 
     def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
@@ -126,29 +128,32 @@ class DuckDB:
         with self._turn:
             self._closed = True
             self._engine.dispose()
-            self._root.close()
+            self._handle.close()
+
+    def _let_go_of_idle(self) -> None:
+        self._engine.dispose()
 
     def _upgrade(self, found: int, *, migrate: bool) -> None:
         """Bring an older schema up to date in one transaction. What was there before stays beside it as a copy."""
         if not migrate and not migrations.are_safe(found):
             raise StoreOlder(path=self.place, found=found, known=schema.SCHEMA_VERSION)
-        self._root.execute("CHECKPOINT")
+        self._handle.checkpoint()
         copy = self._path.with_name(f"{self._path.name}.schema-{found}")
         try:
             shutil.copyfile(self._path, copy)
         except OSError as error:
-            reason = f"there is no room for a copy before its upgrade: {error.strerror or error}"
+            reason = f"it can't be copied before its upgrade: {why(error)}"
             raise StoreUnreachable(path=self.place, reason=reason) from None
         with self._engine.begin() as connection:
             migrations.upgrade(connection, found)
-        self._root.execute("CHECKPOINT")
+        self._handle.checkpoint()
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         try:
             with self._engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            if isinstance(error.orig, duckdb.TransactionException):
+            if is_conflict(error.orig):
                 raise _Conflict from None
             raise
 
@@ -160,8 +165,12 @@ class DuckDB:
         try:
             yield
         except DBAPIError as error:
+            if is_spoiling(error.orig):
+                self._handle.spoil()
             raise told(error, self._path) from error
         except duckdb.Error as error:
+            if is_spoiling(error):
+                self._handle.spoil()
             raise told_by_driver(error, self._path) from error
         except (UnicodeEncodeError, RuntimeError) as error:
             if is_about_text(error):

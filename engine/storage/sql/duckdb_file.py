@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import duckdb
 from duckdb_sqlalchemy import ConnectionWrapper
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from engine.domain.events import Head
 from engine.errors import StoreCorrupted, StoreError, StoreNewer, StoreUnreachable
+from engine.storage.disk import why
 from engine.storage.sql import schema
-from engine.storage.sql.duckdb_errors import told_by_driver
+from engine.storage.sql.duckdb_errors import told, told_by_driver
 from engine.storage.sql.views import create_views
 
 _CONFIGURATION: dict[str, Any] = {
@@ -31,11 +34,11 @@ _IDLE_CONNECTIONS = 8
 """Readers above this number get a connection of their own for one read."""
 
 
-def engine_over(root: duckdb.DuckDBPyConnection) -> Engine:
-    """Return an engine whose connections are cursors of `root`: each is a connection of its own to the same file."""
+def engine_over(cursor: Callable[[], duckdb.DuckDBPyConnection]) -> Engine:
+    """Return an engine whose connections are what `cursor` gives: each is one of its own to the same file."""
     return create_engine(
         "duckdb://",
-        creator=lambda: ConnectionWrapper(root.cursor()),
+        creator=lambda: ConnectionWrapper(cursor()),
         poolclass=QueuePool,
         pool_size=_IDLE_CONNECTIONS,
         max_overflow=-1,
@@ -64,7 +67,7 @@ def _check_header(path: Path) -> None:
             if header[_MAGIC_AT:] != _MAGIC:
                 raise StoreCorrupted(path=path, reason="it is not a DuckDB file" if header else "it is empty")
     except OSError as error:
-        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
+        raise StoreUnreachable(path=path, reason=why(error)) from None
 
 
 def make(path: Path) -> None:
@@ -76,7 +79,7 @@ def make(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         root = connect(draft)
-        engine = engine_over(root)
+        engine = engine_over(root.cursor)
         try:
             with engine.begin() as connection:
                 _create_tables(connection)
@@ -87,7 +90,9 @@ def make(path: Path) -> None:
         with suppress(FileExistsError):
             os.link(draft, path)
     except OSError as error:
-        raise StoreUnreachable(path=path, reason=error.strerror or str(error)) from None
+        raise StoreUnreachable(path=path, reason=why(error)) from None
+    except (duckdb.Error, DBAPIError) as error:
+        raise (told_by_driver(error, path) if isinstance(error, duckdb.Error) else told(error, path)) from None
     except StoreError as error:
         raise type(error)(**{**error.facts, "path": path}) from None
     finally:
