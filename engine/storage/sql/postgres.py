@@ -48,6 +48,8 @@ _POOL_S = 30
 _ATTEMPTS = 10
 _LOST_ATTEMPTS = 2
 """How often a transaction is begun again when the connection is lost before COMMIT was sent."""
+_READERS_S = 2.0
+"""How long those who read may go on while the database is let go of."""
 _FIRST_WAIT_S = 0.002
 _LONGEST_WAIT_S = 0.2
 _IN_DOUBT_S = 20.0
@@ -194,7 +196,15 @@ class Postgres:
             news, self._news = self._news, None
         if news is not None:
             news.close()
+        self._let_readers_end()
         self._engine.dispose()
+
+    def _let_readers_end(self) -> None:
+        """Wait a moment for connections in use by other threads: the pool closes only those it has."""
+        pool = self._engine.pool
+        until = time.monotonic() + _READERS_S
+        while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < until:
+            time.sleep(_FIRST_WAIT_S)
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         with self._engine.connect() as connection:

@@ -43,6 +43,7 @@ _SESSION = SQL("""
 """).format(Identifier(SCHEMA), f"{_WAIT_FOR_LOCK_S}s")
 """Temporary tables come last, or one of them could stand in for ours."""
 
+_UNREADABLE = "its URL can't be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special signs as %XX"
 _NOBODY = (
     r"refused|No such file or directory|could not translate|not known|timeout expired|unreachable|No route to host"
     r"|failed to resolve|failure in name resolution"
@@ -62,6 +63,7 @@ _SIGNS = (
         r"SSL negotiation|expected authentication request|server closed the connection|unsupported frontend protocol",
         "what answers there does not speak as Postgres does; check host and port in its URL",
     ),
+    (r"invalid (port number|integer value)", _UNREADABLE),
     (
         r"too many (clients|connections)|remaining connection slots",
         "all connections of the server are taken; try later",
@@ -89,6 +91,10 @@ _GONE = ("57P01", "57P02", "57P03", "25P03")
 _LONGEST_REASON = 300
 
 
+_AT_BEHIND_SLASH = re.compile(r"^[^?]*//[^/?]*/[^?]*@")
+"""A password with a slash in it: libpq would take what is before the slash for host and port, and show it."""
+
+
 class Address(NamedTuple):
     """Where a database is."""
 
@@ -106,7 +112,7 @@ def address_of(url: str) -> Address:
         # libpq's words quote what it could not read, and that may be the password
         raise _unreadable(url) from None
     given = {key: str(value) for key, value in found.items() if value is not None}
-    if any("@" in given.get(key, "") for key in ("host", "port")):
+    if any("@" in given.get(key, "") for key in ("host", "port")) or _AT_BEHIND_SLASH.search(url):
         raise _unreadable(url)
     user = f"{given['user']}@" if "user" in given else ""
     port = f":{given['port']}" if "port" in given else ""
@@ -117,7 +123,7 @@ def address_of(url: str) -> Address:
 def _unreadable(url: str) -> StoreUnreachable:
     return StoreUnreachable(
         path=re.sub(r"//.*@", "//…@", url, flags=re.DOTALL),
-        reason="its URL can't be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special signs as %XX",
+        reason=_UNREADABLE,
     )
 
 
