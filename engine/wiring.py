@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,7 +31,7 @@ from engine.tethers import Registry
 MEMORY = "memory:"
 _DUCKDB = "duckdb:///"
 _POSTGRES = ("postgresql", "postgres")
-_NEO4J = ("neo4j", "bolt")
+_NEO4J = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
 def open_engine(
@@ -94,12 +95,12 @@ class Stores(NamedTuple):
 
 def open_stores(url: str, settings: Settings, *, migrate: bool = False) -> Stores:
     """Open the catalog, the journal, the blobs and the checkpoints behind a store URL; `migrate` upgrades it."""
-    scheme = url.partition(":")[0]
+    scheme = url.partition(":")[0].lower()
     if url == MEMORY:
         return _open_memory(settings)
     if scheme in _POSTGRES:
         return _open_postgres(url, settings, migrate=migrate)
-    if scheme.partition("+")[0] in _NEO4J:
+    if scheme in _NEO4J:
         return _open_neo4j(url, settings)
     return _open_file(_file_of(url), settings, migrate=migrate)
 
@@ -178,18 +179,18 @@ def _checkpoints_of(catalog: Catalog, settings: Settings) -> CheckpointFile:
 
 def _shown(url: str) -> str:
     """Return a URL as people may see it: without its password."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
+    if url.partition(":")[0].lower() not in (*_POSTGRES, *_NEO4J):
         return url
-    login, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{login.partition(':')[0]}@{host}", query="").geturl()
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login.partition(':')[0]}{at}{host}", query="").geturl()
 
 
 def _file_of(url: str) -> Path:
     if url.startswith(_DUCKDB):
         return Path(url.removeprefix(_DUCKDB)).expanduser()
     if "://" in url or not url.endswith(".duckdb"):
-        raise StoreUnknown(url=url)
+        raise StoreUnknown(url=re.sub(r"//.*@", "//…@", url, flags=re.DOTALL))
     return Path(url).expanduser()
 
 
@@ -198,11 +199,22 @@ def _key(home: Path) -> bytes:
     path = home / "ledger.key"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with (
-            suppress(FileExistsError),
-            os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
-        ):
-            file.write(secrets.token_bytes(KEY_BYTES))
+        if not path.exists():
+            _make_key(path)
         return path.read_bytes()
     except OSError as error:
         raise StoreUnreachable(path=path, reason=error.strerror) from None
+
+
+def _make_key(path: Path) -> None:
+    """Make a key aside and link it to its place, so that it is whole or not there; another program's stays."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
