@@ -16,7 +16,7 @@ PYTHON = sys.executable
 CHECKS: dict[str, list[str]] = {
     "style": [PYTHON, "-m", "ruff", "check", "."],
     "format": [PYTHON, "-m", "ruff", "format", "--check", "."],
-    "types": [PYTHON, "-m", "pyright", "--pythonpath", PYTHON],
+    "types": [PYTHON, "-m", "pyright", "--project", str(ROOT / "pyproject.toml"), "--pythonpath", PYTHON],
     "layers": [str(Path(PYTHON).parent / "lint-imports"), "--no-cache"],
     "docs": [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "tests/docs"],
     "bundle": [PYTHON, "-m", "studio.components.flow_editor.build", "--check"],

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from threading import Event, Thread
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -18,7 +19,7 @@ from engine.storage.sql import postgres as adapter
 from engine.storage.sql.postgres import open_postgres
 from engine.storage.sql.postgres_blobs import PostgresBlobs
 from tests.contract.samples import batch, draft, model, step
-from tests.servers import new_folder, start_postgres
+from tests.servers import new_folder, postmaster_of, start_postgres
 from tests.servers_proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
@@ -150,9 +151,8 @@ def test_a_server_killed_and_started_again_has_every_acknowledged_commit():
     catalog = open_postgres(server.url())
     for number in range(1, 4):
         catalog.commit(Record(draft=draft(number)))
-        pid = server.run("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0][0]
         # the death of one of its processes makes the server end all connections and recover from its log
-        subprocess.run(["kill", "-9", str(pid)], check=True)
+        kill_checkpointer(postmaster_of(folder))
         until = time.monotonic() + 60
         while True:
             try:
@@ -163,6 +163,16 @@ def test_a_server_killed_and_started_again_has_every_acknowledged_commit():
                 time.sleep(0.1)
     assert verified(catalog).ok
     catalog.close()
+
+
+def kill_checkpointer(postmaster):
+    """Kill it and return when the first process has taken note of it."""
+    until = time.monotonic() + 60
+    while not (found := [child for child in postmaster.children() if "checkpointer" in " ".join(child.cmdline())]):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    found[0].kill()
+    psutil.wait_procs(found, timeout=60)
 
 
 def write_on(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 import psycopg
@@ -44,6 +45,8 @@ _SESSION = SQL("""
 """Temporary tables come last, or one of them could stand in for ours."""
 
 _UNREADABLE = "its URL can't be read; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special signs as %XX"
+_STARTING = r"starting up|in recovery mode|not yet accepting connections"
+_STARTING_WAIT_S = 0.1
 _NOBODY = (
     r"refused|No such file or directory|could not translate|not known|timeout expired|unreachable|No route to host"
     r"|failed to resolve|failure in name resolution"
@@ -68,7 +71,7 @@ _SIGNS = (
         r"too many (clients|connections)|remaining connection slots",
         "all connections of the server are taken; try later",
     ),
-    (r"starting up|shutting down|in recovery mode", "the server is starting or stopping; try again in a moment"),
+    (rf"{_STARTING}|shutting down", "the server is starting or stopping; try again in a moment"),
     (_NOBODY, "no server answers there; start it, or check host and port in its URL"),
 )
 """libpq tells why a connection failed in words only."""
@@ -130,9 +133,18 @@ def _unreadable(url: str) -> StoreUnreachable:
 def connect(address: Address, *, role: str | None) -> psycopg.Connection:
     """Return a new connection whose session sees our tables and acts in `role`, if given.
 
+    A server that is starting or recovering is waited for, as long as for one that does not answer.
     Raises what psycopg raises.
     """
-    connection = psycopg.connect(**address.parameters)  # pyright: ignore[reportArgumentType]  (libpq parses texts)
+    until = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            connection = psycopg.connect(**address.parameters)  # pyright: ignore[reportArgumentType]  (libpq parses texts)
+            break
+        except psycopg.OperationalError as error:
+            if not re.search(_STARTING, str(error)) or time.monotonic() > until:
+                raise
+        time.sleep(_STARTING_WAIT_S)
     try:
         connection.autocommit = True
         connection.execute(_SESSION)
