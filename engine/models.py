@@ -13,6 +13,7 @@ from engine.domain.edits import Edit, EditBatch, apply, blank
 from engine.domain.events import Action, Draft
 from engine.domain.merge import merge
 from engine.domain.model import FunctionModel, element_json
+from engine.domain.queries import ModelQuery
 from engine.domain.rules import Finding, validate
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Semver
@@ -65,7 +66,7 @@ class Models:
         self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
     ) -> list[ModelRow]:
         """List models, the last changed first; see `Catalog.models`."""
-        return self._catalog.models(text=text, tag=tag, deleted=deleted, limit=limit, offset=offset)
+        return self._catalog.models(ModelQuery(text=text, tag=tag, deleted=deleted, limit=limit, offset=offset))
 
     def nested(self, reference: str, version: Semver | None) -> FunctionModel | None:
         """Return the model that a nested step names: a version's snapshot, or what is there now."""

@@ -17,6 +17,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head, Row
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Semver
@@ -47,35 +48,15 @@ class Catalog(Protocol):
         """Return the model of this name (without case) that is not deleted."""
         ...
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models whose name, description or a node's name holds `text` (without case)."""
         ...
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes of models that are not deleted, by model and node id; `text` (without case) is in the name."""
         ...
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges of models that are not deleted, by model and edge id; `text` and `tag` as of a node at an end."""
         ...
 
@@ -95,15 +76,7 @@ class Catalog(Protocol):
         """Return a run by id."""
         ...
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs; `text` is looked for in model name, id and error. `model_file` is left out (None)."""
         ...
 
@@ -111,18 +84,7 @@ class Catalog(Protocol):
         """Return the steps of a run by start time, those that never started last."""
         ...
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries with after < sequence < before, as stored, oldest first unless asked otherwise."""
         ...
 
@@ -150,16 +112,7 @@ class Catalog(Protocol):
         """Return an entity, or None."""
         ...
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities of a kind by key; with `due_before` those due earlier than that, the first due first."""
         ...
 

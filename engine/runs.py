@@ -13,6 +13,7 @@ from engine.domain.canonical import Json, canonical_bytes, loads
 from engine.domain.events import Action, Draft
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import NestedModel
+from engine.domain.queries import RunQuery
 from engine.domain.runs import Durability, Run, RunStatus, Step, StoredValue
 from engine.domain.values import Semver
 from engine.domain.writes import PutRun, PutSteps, Record
@@ -156,7 +157,9 @@ class Runs:
         found = self._catalog.run(run)
         if found is None and len(run) >= 4:
             near = [
-                row for row in self._catalog.runs(text=run, limit=3) if row.id.startswith(run) or row.id.endswith(run)
+                row
+                for row in self._catalog.runs(RunQuery(text=run, limit=3))
+                if row.id.startswith(run) or row.id.endswith(run)
             ]
             found = self._catalog.run(near[0].id) if len(near) == 1 else None
         if found is None:
@@ -167,7 +170,7 @@ class Runs:
         self, *, model: str | None = None, status: str | None = None, text: str = "", limit: int = 100, offset: int = 0
     ) -> list[Run]:
         """List runs, newest first; see `Catalog.runs`."""
-        return self._catalog.runs(model=model, status=status, text=text, limit=limit, offset=offset)
+        return self._catalog.runs(RunQuery(model=model, status=status, text=text, limit=limit, offset=offset))
 
     def live(self, run: str) -> RunHandle | None:
         """Return the handle of a run that is under way in this process."""
@@ -302,7 +305,7 @@ class Runs:
         return compile_plan(model, self._tethers, source)
 
     def _last_good(self, model: str, path: str) -> dict[str, Any] | None:
-        for run in self._catalog.runs(model=model, status="succeeded", limit=20):
+        for run in self._catalog.runs(RunQuery(model=model, status="succeeded", limit=20)):
             for step in self._catalog.steps(run.id):
                 if step.path == path and step.status in ("succeeded", "cached"):
                     return {port: self.value(value) for port, value in step.outputs.items()}

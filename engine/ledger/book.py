@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.domain.events import Entry, Head
+from engine.domain.queries import EntryQuery
 from engine.errors import LedgerTampered
 from engine.ledger.checkpoints import Checkpoint, CheckpointFile
 from engine.ledger.verification import Verification, verify
@@ -29,14 +30,16 @@ class Ledger:
     ) -> list[Entry]:
         """Return entries; see `Catalog.entries`."""
         return self._catalog.entries(
-            after=after,
-            before=before,
-            action=action,
-            entity=entity,
-            actor=actor,
-            text=text,
-            newest_first=newest_first,
-            limit=limit,
+            EntryQuery(
+                after=after,
+                before=before,
+                action=action,
+                entity=entity,
+                actor=actor,
+                text=text,
+                newest_first=newest_first,
+                limit=limit,
+            )
         )
 
     def head(self) -> Head:

@@ -13,6 +13,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Draft, Entry, Head
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, Page, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
@@ -96,57 +97,43 @@ class MemoryCatalog:
         with self._open():
             return self._models.get(self._names.get(fold(name), ""))
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
         with self._open():
             found = [
                 listed(model, self._updated[model.id])
                 for model in self._models.values()
-                if (model.deleted_at is not None) == deleted and holds(model, text) and is_tagged(model.tags, tag)
+                if (model.deleted_at is not None) == query.deleted
+                and holds(model, query.text)
+                and is_tagged(model.tags, query.tag)
             ]
         found.sort(key=lambda row: (row.updated_at, row.id), reverse=True)
-        return found[offset : offset + limit]
+        return _paged(found, query)
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes by model and node id; see `engine.ports.Catalog`."""
         found = [
             NodeRow(of.id, node.id, node.kind, node.name, node.tags)
-            for of in self._alive(model)
+            for of in self._alive(query.model)
             for node in of.nodes.values()
-            if kind in (None, node.kind) and is_asked_for(node, text, tag)
+            if query.kind in (None, node.kind) and is_asked_for(node, query.text, query.tag)
         ]
-        return sorted(found)[offset : offset + limit]
+        return _paged(sorted(found), query)
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges by model, kind and id; see `engine.ports.Catalog`."""
         found = [
             row
-            for of in self._alive(model)
+            for of in self._alive(query.model)
             for row in edge_rows(of)
-            if kind in (None, row.kind)
-            and any(is_asked_for(of.nodes[end], text, tag) for end in (row.source, row.target) if end in of.nodes)
+            if query.kind in (None, row.kind)
+            and any(
+                is_asked_for(of.nodes[end], query.text, query.tag)
+                for end in (row.source, row.target)
+                if end in of.nodes
+            )
         ]
-        return sorted(found, key=lambda row: row[:3])[offset : offset + limit]
+        return _paged(sorted(found, key=lambda row: row[:3]), query)
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return (revision, batch) after a revision, oldest first."""
@@ -173,25 +160,17 @@ class MemoryCatalog:
         with self._open():
             return self._runs.get(run)
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs, newest first, without their `model_file`."""
-        wanted = fold(text)
+        wanted = fold(query.text)
         with self._open():
             found = [
                 run
                 for run in self._runs.values()
-                if model in (None, run.model) and status in (None, run.status) and wanted in run_search(run)
+                if query.model in (None, run.model) and query.status in (None, run.status) and wanted in run_search(run)
             ]
         found.sort(key=lambda run: (run.created_at, run.id), reverse=True)
-        return [run.model_copy(update={"model_file": None}) for run in found[offset : offset + limit]]
+        return [run.model_copy(update={"model_file": None}) for run in _paged(found, query)]
 
     def steps(self, run: str) -> list[Step]:
         """Return the steps of a run by start time and path, those that never started last."""
@@ -199,31 +178,20 @@ class MemoryCatalog:
             found = [step for step in self._steps.values() if step.run == run]
         return sorted(found, key=lambda step: (step.started_at or _NEVER, step.path))
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries; see `engine.ports.Catalog`."""
         with self._open():
-            found = self._entries[after : None if before is None else max(0, before - 1)]
-        wanted = text.lower()
+            found = self._entries[query.after : None if query.before is None else max(0, query.before - 1)]
+        wanted = query.text.lower()
         found = [
             entry
             for entry in found
-            if action in (None, entry.action)
-            and entity in (None, entry.entity)
-            and actor in (None, entry.actor)
+            if query.action in (None, entry.action)
+            and query.entity in (None, entry.entity)
+            and query.actor in (None, entry.actor)
             and wanted in entry_search(entry)
         ]
-        return (found[::-1] if newest_first else found)[:limit]
+        return (found[::-1] if query.newest_first else found)[: query.limit]
 
     @contextmanager
     def ledger(self) -> Generator[tuple[Head, Iterator[Row]]]:
@@ -257,29 +225,20 @@ class MemoryCatalog:
         with self._open():
             return self._entities.get((kind, key))
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities of a kind; see `engine.ports.Catalog`."""
-        wanted = fold(text)
+        wanted, due_before = fold(query.text), query.due_before
         with self._open():
             found = [
                 entity
                 for (kept_kind, _), entity in self._entities.items()
-                if kept_kind == kind
-                and (about is None or about in entity.about)
+                if kept_kind == query.kind
+                and (query.about is None or query.about in entity.about)
                 and wanted in entity_search(entity)
                 and (due_before is None or (entity.due_at is not None and entity.due_at < due_before))
             ]
         found.sort(key=lambda one: ((one.due_at or _NEVER) if due_before else _NEVER, one.key))
-        return found[offset : offset + limit]
+        return _paged(found, query)
 
     def query(self, sql: str, *, limit: int | None = None) -> Answer:
         """Refuse: there is no SQL here."""
@@ -396,3 +355,7 @@ class MemoryCatalog:
     def _take(self, kept: dict[_K, _V], key: _K) -> None:
         old = kept.pop(key)
         self._undo.append(lambda: kept.__setitem__(key, old))
+
+
+def _paged(rows: list[_V], page: Page) -> list[_V]:
+    return rows[page.offset : page.offset + page.limit]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from itertools import islice
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from engine.domain.canonical import Json
 from engine.domain.entities import Kind
 from engine.domain.events import Draft
+from engine.domain.queries import EntityQuery, ModelQuery, Page, RunQuery
 from engine.domain.writes import (
     InsertBatch,
     InsertModel,
@@ -38,6 +39,7 @@ PartKind: TypeAlias = Literal[
     "setting", "model", "batch", "version", "run", "steps", "entity", "entry", "record", "blob"
 ]
 _T = TypeVar("_T")
+_Q = TypeVar("_Q", bound=Page)
 _PAGE = 500
 _AT_ONCE = 200
 """Parts in one commit."""
@@ -75,10 +77,11 @@ def contents(whole: Whole) -> Iterator[Part]:
             yield Part("setting", {"key": key, "value": value})
     for row in sorted(_models(catalog), key=lambda row: row.id):
         yield from _of_model(catalog, row)
-    for run in sorted(one.id for one in _pages(catalog.runs)):
+    for run in sorted(one.id for one in _pages(catalog.runs, RunQuery())):
         yield from _of_run(catalog, run)
     for kind in get_args(Kind):
-        yield from (Part("entity", documents.entity_json(one)) for one in _pages(partial(catalog.entities, kind)))
+        found = _pages(catalog.entities, EntityQuery(kind=kind))
+        yield from (Part("entity", documents.entity_json(one)) for one in found)
     with catalog.ledger() as (_, rows):
         yield from (Part("entry", list(entry)) for entry in rows)
     for run in sorted(whole.journal.unfinished()):
@@ -139,12 +142,13 @@ def _refuse_filled(catalog: Catalog) -> None:
     kept = catalog.settings()
     if kept.get(UNFINISHED) is not None:
         raise TransferRefused(reason="an earlier copy into this store was cut off; delete it and begin with a new one")
-    if kept or catalog.head().sequence or catalog.models(limit=1) or catalog.models(limit=1, deleted=True):
+    has_models = any(catalog.models(ModelQuery(deleted=deleted, limit=1)) for deleted in (False, True))
+    if kept or has_models or catalog.head().sequence:
         raise TransferRefused(reason="the target is not empty; choose a new store")
 
 
 def _models(catalog: Catalog) -> list[ModelRow]:
-    return [row for deleted in (False, True) for row in _pages(partial(catalog.models, deleted=deleted))]
+    return [row for deleted in (False, True) for row in _pages(catalog.models, ModelQuery(deleted=deleted))]
 
 
 def _of_model(catalog: Catalog, row: ModelRow) -> Iterator[Part]:
@@ -168,15 +172,10 @@ def _of_run(catalog: Catalog, run: str) -> Iterator[Part]:
         yield Part("steps", [documents.step_json(step) for step in steps[start : start + _PAGE]])
 
 
-class _Pager(Protocol[_T]):
-    """A list of the catalog that is read page by page."""
-
-    def __call__(self, *, limit: int, offset: int) -> list[_T]: ...
-
-
-def _pages(page: _Pager[_T]) -> Iterator[_T]:
+def _pages(rows: Callable[[_Q], list[_T]], query: _Q) -> Iterator[_T]:
+    """Give all rows of a list of the catalog, read page by page."""
     offset = 0
-    while found := page(limit=_PAGE, offset=offset):
+    while found := rows(replace(query, limit=_PAGE, offset=offset)):
         yield from found
         offset += len(found)
 

@@ -240,6 +240,7 @@ def test_problems_lead_to_their_node(visit: Visit, place: Place) -> None:
     row.click()
     tab.wait_for_selector(".react-flow__node[data-id='out'].selected")
     tab.wait_for_selector(".who b:has-text('Answer')")
+    assert visit.complaints == []
 
 
 def test_a_run_by_mouse_shows_states_and_data(visit: Visit, place: Place) -> None:
@@ -281,6 +282,7 @@ def test_a_model_with_errors_is_not_run_and_shows_where(visit: Visit, place: Pla
     tab.get_by_role("button", name="Run", exact=True).click()
     tab.wait_for_selector(".toast.bad:has-text('output')")
     tab.wait_for_selector("[data-tab=problems][aria-selected=true]")
+    assert visit.complaints == []
 
 
 def test_a_reload_loses_nothing_and_a_second_tab_sees_the_edit(visit: Visit, place: Place) -> None:
@@ -356,6 +358,7 @@ def test_the_list_of_models_leads_to_the_editor(visit: Visit, place: Place) -> N
     visit.tab.locator("tbody tr", has_text=name).first.click()
     visit.tab.wait_for_url(f"**/editor?model={model}")
     visit.tab.wait_for_selector(f"#crumbs b:has-text('{name}')")
+    assert visit.complaints == []
 
 
 def test_a_reload_shows_the_last_run_again_and_folds_are_remembered(visit: Visit, place: Place) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from engine.domain.entities import Kind
 from engine.domain.events import Entry
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.errors import StoreUnreachable
 from engine.ledger.verification import verify
 from engine.ports import Catalog
@@ -130,21 +131,23 @@ class Store:
 
 def content_of(catalog: Catalog) -> dict[str, object]:
     """Return all that a catalog holds; the ledger by lane, whose order among each other is nobody's."""
-    rows = [*catalog.models(limit=ALL), *catalog.models(deleted=True, limit=ALL)]
+    rows = [*catalog.models(ModelQuery(limit=ALL)), *catalog.models(ModelQuery(deleted=True, limit=ALL))]
     models = sorted(row.id for row in rows)
-    runs = [run.id for run in catalog.runs(limit=ALL)]
+    runs = [run.id for run in catalog.runs(RunQuery(limit=ALL))]
     return {
         "rows": rows,
         "models": [catalog.model(key) for key in models],
         "edits": [catalog.batches(key) for key in models],
         "versions": [catalog.versions(key) for key in models],
-        "nodes": catalog.nodes(limit=ALL),
-        "edges": catalog.edges(limit=ALL),
+        "nodes": catalog.nodes(NodeQuery(limit=ALL)),
+        "edges": catalog.edges(EdgeQuery(limit=ALL)),
         "runs": [catalog.run(key) for key in runs],
         "steps": [catalog.steps(key) for key in runs],
-        "entities": [catalog.entities(kind, limit=ALL) for kind in get_args(Kind)],
+        "entities": [catalog.entities(EntityQuery(kind=kind, limit=ALL)) for kind in get_args(Kind)],
         "settings": catalog.settings(),
-        "ledger": {lane: [_told(entry) for entry in catalog.entries(actor=lane, limit=ALL)] for lane in LANES},
+        "ledger": {
+            lane: [_told(entry) for entry in catalog.entries(EntryQuery(actor=lane, limit=ALL))] for lane in LANES
+        },
         "length": catalog.head().sequence,
     }
 

@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
+from engine.domain.queries import ModelQuery
 from engine.domain.writes import InsertModel, InsertVersion, Record, UpdateModel
 from engine.errors import SettingInvalid, StaleRevision
 from engine.settings import Settings
@@ -179,13 +180,13 @@ def test_browsing_is_answered_from_the_cache(catalog, stored):
 
 def test_ones_own_change_is_seen_at_once(catalog):
     first = catalog.model("m1")
-    assert [row.revision for row in catalog.models(text="model 1")] == [0]
+    assert [row.revision for row in catalog.models(ModelQuery(text="model 1"))] == [0]
     catalog.commit(
         UpdateModel(model=changed(first, name="Renamed"), expected_revision=0), InsertVersion(version=version("1.0.0"))
     )
     assert catalog.model("m1").name == "Renamed"
     assert catalog.model_named("model 1") is None
-    assert catalog.models(text="model 1") == []
+    assert catalog.models(ModelQuery(text="model 1")) == []
     assert [str(one.number) for one in catalog.versions("m1")] == ["1.0.0"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from engine.domain.entities import DeadLetter, Decision, Kind, KnowledgeDocument, Option, Schedule, Subscription
 from engine.domain.model import Dependency, Wire
 from engine.domain.nodes import Boundary, Stage
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, NodeQuery
 from engine.domain.writes import InsertModel, PutEntity, Record, RemoveEntity, UpdateModel
 from engine.errors import StaleRevision
 from tests.contract.samples import ODD_TEXTS, at, draft, entities, everything, model
@@ -37,11 +38,11 @@ def test_every_kind_is_among_the_samples():
 def test_an_entity_is_read_as_it_was_written(catalog, entity):
     put(catalog, entity)
     assert catalog.entity(entity.kind, entity.key) == entity
-    assert catalog.entities(entity.kind) == [entity]
-    assert all(catalog.entities(entity.kind, about=one) == [entity] for one in entity.about)
+    assert catalog.entities(EntityQuery(kind=entity.kind)) == [entity]
+    assert all(catalog.entities(EntityQuery(kind=entity.kind, about=one)) == [entity] for one in entity.about)
     catalog.commit(RemoveEntity(kind=entity.kind, key=entity.key))
     assert catalog.entity(entity.kind, entity.key) is None
-    assert catalog.entities(entity.kind) == []
+    assert catalog.entities(EntityQuery(kind=entity.kind)) == []
 
 
 def test_kinds_and_keys_are_apart(catalog):
@@ -54,7 +55,7 @@ def test_kinds_and_keys_are_apart(catalog):
 
 def test_an_entity_is_replaced_by_its_key(catalog):
     put(catalog, subscription(1), subscription(2))
-    assert catalog.entities("subscription") == [subscription(2)]
+    assert catalog.entities(EntityQuery(kind="subscription")) == [subscription(2)]
 
 
 def test_a_stale_revision_is_refused_and_nothing_of_its_commit_is_done(catalog):
@@ -75,22 +76,22 @@ def test_a_stale_revision_is_refused_and_nothing_of_its_commit_is_done(catalog):
     assert catalog.head().sequence == 0
     catalog.commit(RemoveEntity(kind="subscription", key="mails", expected_revision=2))
     catalog.commit(RemoveEntity(kind="subscription", key="mails", expected_revision=0))
-    assert catalog.entities("subscription") == []
+    assert catalog.entities(EntityQuery(kind="subscription")) == []
 
 
 def test_entities_are_listed_by_key_and_paged(catalog):
     put(catalog, *(document(name) for name in ("b", "Z", "ä", "a")))
-    assert keys(catalog.entities("knowledge")) == ["Z", "a", "b", "ä"]
-    assert keys(catalog.entities("knowledge", limit=2, offset=1)) == ["a", "b"]
+    assert keys(catalog.entities(EntityQuery(kind="knowledge"))) == ["Z", "a", "b", "ä"]
+    assert keys(catalog.entities(EntityQuery(kind="knowledge", limit=2, offset=1))) == ["a", "b"]
 
 
 def test_entities_are_found_by_text_without_case_and_by_what_they_are_about(catalog):
     put(catalog, document("a", content="Die STRASSE"), document("b", keywords=("straße",)), document("c"))
-    assert keys(catalog.entities("knowledge", text="Straße")) == ["a", "b"]
-    assert keys(catalog.entities("knowledge", text="%")) == []
+    assert keys(catalog.entities(EntityQuery(kind="knowledge", text="Straße"))) == ["a", "b"]
+    assert keys(catalog.entities(EntityQuery(kind="knowledge", text="%"))) == []
     put(catalog, *(DeadLetter(subscription=of, sequence=2, attempts=1, error="x", ts=at(1)) for of in ("s", "s s")))
-    assert keys(catalog.entities("dead-letter", about="s")) == [f"s {2:020}"]
-    assert catalog.entities("dead-letter", about="") == []
+    assert keys(catalog.entities(EntityQuery(kind="dead-letter", about="s"))) == [f"s {2:020}"]
+    assert catalog.entities(EntityQuery(kind="dead-letter", about="")) == []
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
@@ -98,7 +99,7 @@ def test_odd_text_in_an_entity_is_kept_and_found(catalog, text):
     odd = document("k").model_copy(update={"content": text, "name": text, "id": text})
     put(catalog, odd, document("plain"))
     assert catalog.entity("knowledge", text) == odd
-    assert catalog.entities("knowledge", text=text) == [odd]
+    assert catalog.entities(EntityQuery(kind="knowledge", text=text)) == [odd]
 
 
 def test_what_is_due_comes_first_due_first(catalog):
@@ -111,13 +112,16 @@ def test_what_is_due_comes_first_due_first(catalog):
         Schedule(id="off", next_at=at(1), enabled=False, **made),
         Schedule(id="never", **made),
     )
-    assert keys(catalog.entities("schedule", due_before=at(9))) == ["a", "b"]
-    assert keys(catalog.entities("schedule", due_before=at(10), about="m1", limit=2, offset=1)) == ["b", "late"]
+    assert keys(catalog.entities(EntityQuery(kind="schedule", due_before=at(9)))) == ["a", "b"]
+    assert keys(catalog.entities(EntityQuery(kind="schedule", due_before=at(10), about="m1", limit=2, offset=1))) == [
+        "b",
+        "late",
+    ]
     asked = Decision(run="r", path="p", options=(Option(id="y", name="Yes"),), opened_at=at(0), deadline=at(1))
     put(catalog, asked)
-    assert catalog.entities("decision", due_before=at(2)) == [asked]
+    assert catalog.entities(EntityQuery(kind="decision", due_before=at(2))) == [asked]
     put(catalog, asked.model_copy(update={"chosen": "y"}))
-    assert catalog.entities("decision", due_before=at(2)) == []
+    assert catalog.entities(EntityQuery(kind="decision", due_before=at(2))) == []
 
 
 # ---- nodes and edges ------------------------------------------------------------------------------------------
@@ -137,15 +141,15 @@ def graph(number=1, *, tag="raw", wire="x", **fields):
 def test_nodes_are_found_by_kind_text_and_tag_in_all_models(catalog):
     catalog.commit(InsertModel(model=graph(2)), InsertModel(model=graph(1)))
     catalog.commit(InsertModel(model=graph(3, deleted_at=at(1))))
-    assert [row[:3] for row in catalog.nodes(kind="ioNode")] == [
+    assert [row[:3] for row in catalog.nodes(NodeQuery(kind="ioNode"))] == [
         ("m1", "in", "ioNode"), ("m1", "out", "ioNode"), ("m2", "in", "ioNode"), ("m2", "out", "ioNode"),
     ]  # fmt: skip
-    assert [(row.model, row.name, row.tags) for row in catalog.nodes(text="STRASSE")] == [
+    assert [(row.model, row.name, row.tags) for row in catalog.nodes(NodeQuery(text="STRASSE"))] == [
         ("m1", "Straße", ("raw",)), ("m2", "Straße", ("raw",)),
     ]  # fmt: skip
-    assert [row.node for row in catalog.nodes(tag="RAW", model="m2")] == ["in"]
-    assert catalog.nodes(tag="ra") == []
-    assert len(catalog.nodes(limit=4, offset=4)) == 2
+    assert [row.node for row in catalog.nodes(NodeQuery(tag="RAW", model="m2"))] == ["in"]
+    assert catalog.nodes(NodeQuery(tag="ra")) == []
+    assert len(catalog.nodes(NodeQuery(limit=4, offset=4))) == 2
 
 
 def test_edges_are_found_by_kind_and_by_the_nodes_at_their_ends(catalog):
@@ -153,25 +157,25 @@ def test_edges_are_found_by_kind_and_by_the_nodes_at_their_ends(catalog):
     dependency, wire = catalog.edges()
     assert dependency == ("m1", "d", "dependency", "in", None, "work", None)
     assert wire == ("m1", "x", "wire", "in", "a", "out", "it's")
-    assert catalog.edges(kind="wire") == [wire]
-    assert catalog.edges(text="wOrk") == [dependency]
-    assert catalog.edges(tag="raw") == [dependency, wire]
-    assert catalog.edges(model="m2") == []
-    assert catalog.edges(limit=1, offset=1) == [wire]
+    assert catalog.edges(EdgeQuery(kind="wire")) == [wire]
+    assert catalog.edges(EdgeQuery(text="wOrk")) == [dependency]
+    assert catalog.edges(EdgeQuery(tag="raw")) == [dependency, wire]
+    assert catalog.edges(EdgeQuery(model="m2")) == []
+    assert catalog.edges(EdgeQuery(limit=1, offset=1)) == [wire]
 
 
 def test_an_update_changes_nodes_and_edges_too(catalog):
     catalog.commit(InsertModel(model=graph(1)))
     changed = graph(1, tag="clean", wire="y", revision=1)
     catalog.commit(UpdateModel(model=changed, expected_revision=0))
-    assert catalog.nodes(tag="raw") == []
-    assert [row.node for row in catalog.nodes(tag="clean")] == ["in"]
+    assert catalog.nodes(NodeQuery(tag="raw")) == []
+    assert [row.node for row in catalog.nodes(NodeQuery(tag="clean"))] == ["in"]
     assert [row.edge for row in catalog.edges()] == ["d", "y"]
     turned = changed.changed(
         wires={"y": Wire(id="y", source="in", source_port="b", target="out", target_port="it's")}, revision=2
     )
     catalog.commit(UpdateModel(model=turned, expected_revision=1))
-    assert [row.source_port for row in catalog.edges(kind="wire")] == ["b"]
+    assert [row.source_port for row in catalog.edges(EdgeQuery(kind="wire"))] == ["b"]
     catalog.commit(UpdateModel(model=model(1, revision=3), expected_revision=2))
     assert catalog.nodes() == []
     assert catalog.edges() == []
@@ -180,8 +184,8 @@ def test_an_update_changes_nodes_and_edges_too(catalog):
 def test_a_model_with_everything_lists_all_its_nodes_and_edges(catalog):
     whole = everything()
     catalog.commit(InsertModel(model=whole))
-    assert {row.node for row in catalog.nodes(model=whole.id)} == set(whole.nodes)
-    assert {row.edge for row in catalog.edges(model=whole.id)} == {*whole.wires, *whole.dependencies}
+    assert {row.node for row in catalog.nodes(NodeQuery(model=whole.id))} == set(whole.nodes)
+    assert {row.edge for row in catalog.edges(EdgeQuery(model=whole.id))} == {*whole.wires, *whole.dependencies}
 
 
 # ---- news -----------------------------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ def test_two_followers_see_every_entry_once_and_in_order_while_four_write(catalo
 
     def follow(seen):
         while len(seen) < 40 and catalog.wait(len(seen), 20):
-            seen.extend(entry.sequence for entry in catalog.entries(after=len(seen), limit=7))
+            seen.extend(entry.sequence for entry in catalog.entries(EntryQuery(after=len(seen), limit=7)))
 
     followers = [[], []]
     threads = [Thread(target=write, args=(f"w{number}",)) for number in range(4)]

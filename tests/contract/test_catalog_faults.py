@@ -4,6 +4,7 @@ import pytest
 
 from engine.domain.edits import Change, Describe
 from engine.domain.entities import End, Link
+from engine.domain.queries import EntityQuery, EntryQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
     InsertBatch,
@@ -58,7 +59,7 @@ def everything_in(catalog):
         catalog.edges(),
         catalog.runs(),
         catalog.steps("r1"),
-        [catalog.entities(kind) for kind in ("link", "agent", "knowledge")],
+        [catalog.entities(EntityQuery(kind=kind)) for kind in ("link", "agent", "knowledge")],
         catalog.settings(),
         catalog.head(),
     )
@@ -119,7 +120,7 @@ def test_a_publication_of_several_models_is_done_as_a_whole(catalog_of_three):
     made = catalog_of_three.commit(*publication())
     assert [entry.sequence for entry in made] == [2, 3]
     assert [str(catalog_of_three.model(key).version) for key in ("m1", "m2")] == ["1.0.0", "1.0.0"]
-    assert catalog_of_three.entities("link", about="m2")[0].key == "l"
+    assert catalog_of_three.entities(EntityQuery(kind="link", about="m2"))[0].key == "l"
     assert catalog_of_three.version("m2", Semver(major=1)) is not None
     everything_in(catalog_of_three)
 
@@ -135,7 +136,7 @@ def test_asking_again_after_a_fault_does_everything_once(catalog_of_three, fails
             faulty.commit(*publication())
     else:
         faulty.commit(*publication())
-    assert [entry.action for entry in catalog_of_three.entries(after=1)] == ["model.published"] * 2
+    assert [entry.action for entry in catalog_of_three.entries(EntryQuery(after=1))] == ["model.published"] * 2
     everything_in(catalog_of_three)
 
 

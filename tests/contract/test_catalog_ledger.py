@@ -6,6 +6,7 @@ import pytest
 
 from engine.domain.events import GENESIS_HASH, Head
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EntryQuery
 from engine.domain.writes import InsertModel, Record, UpdateModel
 from engine.errors import StaleRevision
 from engine.ledger.chain import link
@@ -63,20 +64,20 @@ def test_entries_are_found_by_place_action_entity_actor_and_text(catalog):
         Record(draft=draft(3, entity="m2", run="Run-9")),
         Record(draft=draft(4, request="Request-8", patch='[{"op":"add","path":"/name","value":"Needle"}]')),
     )
-    assert sequences(catalog.entries(after=1, before=4)) == [2, 3]
-    assert sequences(catalog.entries(before=1)) == []
-    assert sequences(catalog.entries(before=0)) == []
-    assert sequences(catalog.entries(after=9)) == []
-    assert sequences(catalog.entries(newest_first=True, limit=2)) == [4, 3]
-    assert sequences(catalog.entries(limit=2)) == [1, 2]
-    assert sequences(catalog.entries(action="model.created")) == [1]
-    assert sequences(catalog.entries(entity="m2")) == [2, 3]
-    assert sequences(catalog.entries(entity="m2", actor="ada")) == [2]
-    assert sequences(catalog.entries(text="nEEdle")) == [4]
-    assert sequences(catalog.entries(text="run-9")) == [3]
-    assert sequences(catalog.entries(text="REQUEST-8")) == [4]
-    assert sequences(catalog.entries(text="ADA")) == [2]
-    assert sequences(catalog.entries(text="%")) == []
+    assert sequences(catalog.entries(EntryQuery(after=1, before=4))) == [2, 3]
+    assert sequences(catalog.entries(EntryQuery(before=1))) == []
+    assert sequences(catalog.entries(EntryQuery(before=0))) == []
+    assert sequences(catalog.entries(EntryQuery(after=9))) == []
+    assert sequences(catalog.entries(EntryQuery(newest_first=True, limit=2))) == [4, 3]
+    assert sequences(catalog.entries(EntryQuery(limit=2))) == [1, 2]
+    assert sequences(catalog.entries(EntryQuery(action="model.created"))) == [1]
+    assert sequences(catalog.entries(EntryQuery(entity="m2"))) == [2, 3]
+    assert sequences(catalog.entries(EntryQuery(entity="m2", actor="ada"))) == [2]
+    assert sequences(catalog.entries(EntryQuery(text="nEEdle"))) == [4]
+    assert sequences(catalog.entries(EntryQuery(text="run-9"))) == [3]
+    assert sequences(catalog.entries(EntryQuery(text="REQUEST-8"))) == [4]
+    assert sequences(catalog.entries(EntryQuery(text="ADA"))) == [2]
+    assert sequences(catalog.entries(EntryQuery(text="%"))) == []
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
@@ -84,7 +85,7 @@ def test_odd_text_in_an_entry_is_kept_found_and_verifies(catalog, text):
     odd = draft(1, actor=text, entity=text, request=text)
     (made,) = catalog.commit(Record(draft=odd))
     catalog.commit(Record(draft=draft(2)))
-    assert catalog.entries(entity=text) == [made]
+    assert catalog.entries(EntryQuery(entity=text)) == [made]
     assert made.actor == made.request == text
     assert verified(catalog).ok
 
@@ -94,7 +95,7 @@ def test_eight_writers_leave_no_gap(catalog):
     assert sequences(catalog.entries()) == list(range(1, 201))
     assert (verified(catalog).ok, catalog.head().sequence) == (True, 200)
     for index in range(8):
-        assert [entry.ts for entry in catalog.entries(entity=f"m{index}")] == [at(n) for n in range(1, 26)]
+        assert [entry.ts for entry in catalog.entries(EntryQuery(entity=f"m{index}"))] == [at(n) for n in range(1, 26)]
 
 
 @pytest.mark.parametrize("each", [20, pytest.param(1_250, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])])

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from engine.domain.entities import KnowledgeDocument
 from engine.domain.nodes import Stage
+from engine.domain.queries import EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
     InsertBatch,
@@ -107,11 +108,18 @@ class Catalogs(RuleBasedStateMachine):
 
     @rule(text=names | st.sampled_from(["", "a", "S", "%"]), deleted=st.booleans())
     def search(self, text, deleted):
-        right, found = self.both(lambda catalog: catalog.models(text=text, deleted=deleted))
+        right, found = self.both(lambda catalog: catalog.models(ModelQuery(text=text, deleted=deleted)))
         assert found == right
-        right, found = self.both(lambda catalog: (catalog.runs(text=text), catalog.entries(text=text)))
+        right, found = self.both(
+            lambda catalog: (catalog.runs(RunQuery(text=text)), catalog.entries(EntryQuery(text=text)))
+        )
         assert found == right
-        right, found = self.both(lambda catalog: (catalog.nodes(text=text), catalog.entities("knowledge", text=text)))
+        right, found = self.both(
+            lambda catalog: (
+                catalog.nodes(NodeQuery(text=text)),
+                catalog.entities(EntityQuery(kind="knowledge", text=text)),
+            )
+        )
         assert found == right
 
     @rule()
@@ -137,7 +145,7 @@ class Catalogs(RuleBasedStateMachine):
             catalog.models(),
             catalog.nodes(),
             catalog.edges(),
-            catalog.entities("knowledge"),
+            catalog.entities(EntityQuery(kind="knowledge")),
             catalog.runs(),
             catalog.entries(),
             catalog.head(),

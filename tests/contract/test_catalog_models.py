@@ -3,6 +3,7 @@
 import pytest
 
 from engine.domain.nodes import Stage
+from engine.domain.queries import ModelQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
     InsertBatch,
@@ -31,7 +32,7 @@ def facts(catalog):
 
 
 def named(catalog, **wanted):
-    return [row.name for row in catalog.models(**wanted)]
+    return [row.name for row in catalog.models(ModelQuery(**wanted))]
 
 
 def test_a_model_is_read_as_it_was_written(catalog):
@@ -88,7 +89,7 @@ def test_a_deleted_model_frees_its_name_and_stays_readable(catalog):
     assert catalog.model("m1") == gone
     assert catalog.model_named("OLD").id == "m2"
     assert named(catalog) == ["old"]
-    assert [(row.name, row.deleted_at) for row in catalog.models(deleted=True)] == [("Old", at(1))]
+    assert [(row.name, row.deleted_at) for row in catalog.models(ModelQuery(deleted=True))] == [("Old", at(1))]
 
 
 def test_a_deleted_model_comes_back_only_to_a_free_name(catalog):
@@ -160,8 +161,8 @@ def test_odd_text_is_kept_and_found(catalog, text):
     catalog.commit(InsertModel(model=odd), InsertModel(model=model(2, name="Plain")))
     assert catalog.model("m1") == odd
     assert catalog.model_named(name).id == "m1"
-    assert [row.id for row in catalog.models(text=text)] == ["m1"]
-    (row,) = catalog.models(tag=name)
+    assert [row.id for row in catalog.models(ModelQuery(text=text))] == ["m1"]
+    (row,) = catalog.models(ModelQuery(tag=name))
     assert (row.name, row.description, row.tags, row.nodes) == (name, text, (name,), 1)
 
 
@@ -185,7 +186,10 @@ def test_search_follows_nodes_that_are_renamed_added_and_removed(catalog):
     catalog.commit(InsertModel(model=model(nodes=stages)))
     changed = {"a": stages["a"], "b": Stage(id="b", name="Renamed"), "d": Stage(id="d", name="Added")}
     catalog.commit(UpdateModel(model=model(nodes=changed, revision=1), expected_revision=0))
-    found = {text: bool(catalog.models(text=text)) for text in ("stage a", "stage b", "stage c", "renamed", "added")}
+    found = {
+        text: bool(catalog.models(ModelQuery(text=text)))
+        for text in ("stage a", "stage b", "stage c", "renamed", "added")
+    }
     assert found == {"stage a": True, "stage b": False, "stage c": False, "renamed": True, "added": True}
 
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.domain.nodes import Stage, Tether
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.values import Port, Semver
 from engine.domain.writes import (
     InsertBatch,
@@ -141,10 +142,10 @@ class Texts:
         return [UpdateModel(model=kept.changed(deleted_at=None), expected_revision=0)]
 
     def _is_listed(self, kept):
-        rows = [row for row in self.catalog.models(text=kept.name[:20], limit=1_000) if row.id == kept.id]
+        rows = [row for row in self.catalog.models(ModelQuery(text=kept.name[:20], limit=1_000)) if row.id == kept.id]
         assert [(row.name, row.tags) for row in rows] == [(kept.name, kept.tags)]
-        assert all(kept.id in {row.id for row in self.catalog.models(tag=tag)} for tag in kept.tags)
-        nodes = {row.node: (row.name, row.tags) for row in self.catalog.nodes(model=kept.id)}
+        assert all(kept.id in {row.id for row in self.catalog.models(ModelQuery(tag=tag))} for tag in kept.tags)
+        nodes = {row.node: (row.name, row.tags) for row in self.catalog.nodes(NodeQuery(model=kept.id))}
         assert nodes == {key: (node.name, node.tags) for key, node in kept.nodes.items()}
         return self.catalog.model(kept.id) == self.catalog.model_named(kept.name) == kept
 
@@ -194,7 +195,7 @@ class Texts:
         )
 
     def _is_run(self, kept):
-        found = self.catalog.runs(model=kept.model, text=kept.model_name[:20], limit=1_000)
+        found = self.catalog.runs(RunQuery(model=kept.model, text=kept.model_name[:20], limit=1_000))
         assert kept.id in {each.id for each in found}
         return self.catalog.run(kept.id) == kept
 
@@ -214,10 +215,10 @@ class Texts:
 
     def _is_found_and_removed(self, kept):
         for asked in (*({"about": one} for one in kept.about[:2]), *({"text": word[:20]} for word in kept.words[:2])):
-            assert self.catalog.entities(kept.kind, **asked) == [kept], asked
+            assert self.catalog.entities(EntityQuery(kind=kept.kind, **asked)) == [kept], asked
         assert self.catalog.entity(kept.kind, kept.key) == kept
         self.catalog.commit(RemoveEntity(kind=kept.kind, key=kept.key, expected_revision=kept.revision))
-        return self.catalog.entities(kept.kind) == []
+        return self.catalog.entities(EntityQuery(kind=kept.kind)) == []
 
     def ledger(self):
         fields = dict.fromkeys(("actor", "entity_kind", "entity", "run", "request", "patch"), self.odd)
@@ -225,9 +226,9 @@ class Texts:
         self.keep(whole, singles, lambda kept: [Record(draft=kept)], self._is_chained)
 
     def _is_chained(self, kept):
-        (entry,) = self.catalog.entries(newest_first=True, limit=1)
+        (entry,) = self.catalog.entries(EntryQuery(newest_first=True, limit=1))
         assert {name: getattr(entry, name) for name in type(kept).model_fields} == dict(kept)
-        return entry in self.catalog.entries(actor=kept.actor, entity=kept.entity, limit=10_000)
+        return entry in self.catalog.entries(EntryQuery(actor=kept.actor, entity=kept.entity, limit=10_000))
 
 
 @pytest.mark.parametrize("verb", ["settings", "models", "edits_and_versions", "runs_and_steps", "entities", "ledger"])
@@ -276,17 +277,21 @@ def ways_to_ask(catalog, odd):
         "steps": lambda: catalog.steps(odd),
         "setting": lambda: catalog.setting(odd),
         "entity": lambda: catalog.entity("agent", odd),
-        "entities of a kind": lambda: catalog.entities(odd),
+        "entities of a kind": lambda: catalog.entities(EntityQuery(kind=odd)),
     }
     listed = {
-        "models": ("text", "tag"),
-        "nodes": ("model", "kind", "text", "tag"),
-        "edges": ("model", "kind", "text", "tag"),
-        "runs": ("model", "status", "text"),
-        "entries": ("action", "entity", "actor", "text"),
+        "models": (ModelQuery, ("text", "tag")),
+        "nodes": (NodeQuery, ("model", "kind", "text", "tag")),
+        "edges": (EdgeQuery, ("model", "kind", "text", "tag")),
+        "runs": (RunQuery, ("model", "status", "text")),
+        "entries": (EntryQuery, ("action", "entity", "actor", "text")),
     }
-    for verb, names in listed.items():
-        ways |= {f"{verb} by {name}": lambda v=verb, n=name: getattr(catalog, v)(**{n: odd}) for name in names}
+    for verb, (kind, names) in listed.items():
+        ways |= {
+            f"{verb} by {name}": lambda v=verb, k=kind, n=name: getattr(catalog, v)(k(**{n: odd})) for name in names
+        }
     for name in ("about", "text"):
-        ways[f"entities by {name}"] = lambda n=name: catalog.entities("agent", due_before=soon, **{n: odd})
+        ways[f"entities by {name}"] = lambda n=name: catalog.entities(
+            EntityQuery(kind="agent", due_before=soon, **{n: odd})
+        )
     return ways

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.domain.queries import RunQuery
 from engine.domain.runs import Attempt
 from engine.domain.values import Semver
 from engine.domain.writes import PutRun, PutSteps
@@ -68,7 +69,7 @@ def test_runs_are_listed_newest_first_paged_and_without_their_model_files(catalo
     for number in (2, 1, 3):
         catalog.commit(PutRun(run=run(number, model_file={"large": True})))
     assert ids(catalog.runs()) == ["r3", "r2", "r1"]
-    assert ids(catalog.runs(limit=1, offset=1)) == ["r2"]
+    assert ids(catalog.runs(RunQuery(limit=1, offset=1))) == ["r2"]
     assert [kept.model_file for kept in catalog.runs()] == [None] * 3
 
 
@@ -78,13 +79,13 @@ def test_runs_are_found_by_model_status_and_text(catalog):
         PutRun(run=run(2, model="m2", model_name="Größe", status="failed")),
         PutRun(run=run(3, model="m2", model_name="Größe")),
     )
-    assert ids(catalog.runs(model="m2")) == ["r3", "r2"]
-    assert ids(catalog.runs(model="m2", status="failed")) == ["r2"]
-    assert ids(catalog.runs(text="STRASSE")) == ["r1"]
-    assert ids(catalog.runs(text="grösse")) == ["r3", "r2"]
-    assert ids(catalog.runs(text="R2")) == ["r2"]
-    assert ids(catalog.runs(text="%")) == []
-    assert ids(catalog.runs(model="nobody")) == []
+    assert ids(catalog.runs(RunQuery(model="m2"))) == ["r3", "r2"]
+    assert ids(catalog.runs(RunQuery(model="m2", status="failed"))) == ["r2"]
+    assert ids(catalog.runs(RunQuery(text="STRASSE"))) == ["r1"]
+    assert ids(catalog.runs(RunQuery(text="grösse"))) == ["r3", "r2"]
+    assert ids(catalog.runs(RunQuery(text="R2"))) == ["r2"]
+    assert ids(catalog.runs(RunQuery(text="%"))) == []
+    assert ids(catalog.runs(RunQuery(model="nobody"))) == []
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
@@ -92,7 +93,7 @@ def test_odd_text_in_a_run_is_kept_and_found(catalog, text):
     odd = run(1, model_name=text, error=text, actor=text)
     catalog.commit(PutRun(run=odd), PutRun(run=run(2, model_name="Plain")))
     assert catalog.run("r1") == odd
-    assert ids(catalog.runs(text=text)) == ["r1"]
+    assert ids(catalog.runs(RunQuery(text=text))) == ["r1"]
 
 
 def test_a_step_is_read_as_it_was_written(catalog):

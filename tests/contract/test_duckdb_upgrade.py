@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import inspect
 
 import engine
+from engine.domain.queries import EdgeQuery, NodeQuery
 from engine.domain.writes import InsertModel, UpdateModel
 from engine.errors import StoreNewer, StoreOlder
 from engine.ledger.verification import verify
@@ -49,8 +50,8 @@ def test_what_is_new_is_filled_as_if_it_had_always_been_kept(path):
     catalog = open_duckdb(path)
     made = [catalog.model(row.id) for row in catalog.models()]
     for each in made:
-        assert {row.node for row in catalog.nodes(model=each.id)} == set(each.nodes)
-        assert {row.edge for row in catalog.edges(model=each.id)} == {*each.wires, *each.dependencies}
+        assert {row.node for row in catalog.nodes(NodeQuery(model=each.id))} == set(each.nodes)
+        assert {row.edge for row in catalog.edges(EdgeQuery(model=each.id))} == {*each.wires, *each.dependencies}
         right = rows.model_row(each, each.deleted_at)
         with catalog.database.reading() as connection:
             asked = "SELECT nodes_key, edges_key, search FROM models WHERE id = ?"

@@ -8,6 +8,7 @@ import pytest
 from engine.domain.entities import Decision, End, Link, Monitor, Option
 from engine.domain.model import Wire
 from engine.domain.nodes import NestedModel, Stage, Tether
+from engine.domain.queries import EdgeQuery, NodeQuery
 from engine.domain.runs import Attempt
 from engine.domain.values import Semver
 from engine.domain.writes import (
@@ -190,12 +191,12 @@ def test_wires_that_have_lost_an_end_are_kept(catalog):
     assert catalog.model("m1") == broken
     assert "gone" not in [row.node for row in catalog.nodes()]
     assert [row.edge for row in catalog.edges()] == ["gone-clean", "read-gone"]
-    assert [row.edge for row in catalog.edges(text="read")] == ["read-gone"]
+    assert [row.edge for row in catalog.edges(EdgeQuery(text="read"))] == ["read-gone"]
     mended = broken.changed(nodes={**broken.nodes, "gone": Stage(id="gone", name="Back")}, revision=1)
     catalog.commit(UpdateModel(model=mended, expected_revision=0))
     assert catalog.model("m1") == mended
-    assert [row.node for row in catalog.nodes(text="back")] == ["gone"]
-    assert [row.edge for row in catalog.edges(text="back")] == ["gone-clean", "read-gone"]
+    assert [row.node for row in catalog.nodes(NodeQuery(text="back"))] == ["gone"]
+    assert [row.edge for row in catalog.edges(EdgeQuery(text="back"))] == ["gone-clean", "read-gone"]
     catalog.commit(UpdateModel(model=broken.changed(revision=2), expected_revision=1))
     assert catalog.model("m1") == broken.changed(revision=2)
     assert "gone" not in [row.node for row in catalog.nodes()]

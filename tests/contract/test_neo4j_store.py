@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.domain.nodes import Stage
+from engine.domain.queries import EntityQuery
 from engine.domain.writes import InsertBatch, InsertModel, PutEntity, PutRun, PutSetting, PutSteps, Record, UpdateModel
 from engine.errors import (
     LedgerTampered,
@@ -137,7 +138,7 @@ def test_an_organization_sees_and_changes_nothing_of_another(catalog, neo4j_url)
         assert (other.model("m-all"), other.model_named("everything"), other.run("r1")) == (None, None, None)
         assert (other.models(), other.nodes(), other.edges(), other.runs(), other.steps("r1")) == ([], [], [], [], [])
         assert (other.batches("m-all"), other.versions("m1"), other.entries(), other.settings()) == ([], [], [], {})
-        assert all(other.entities(entity.kind) == [] for entity in entities())
+        assert all(other.entities(EntityQuery(kind=entity.kind)) == [] for entity in entities())
         assert other.head().sequence == 0
         mine = theirs.changed(organization="other", revision=0)
         other.commit(

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from engine.domain.queries import EntryQuery, RunQuery
 from engine.domain.writes import InsertBatch, InsertModel, PutSetting, PutSteps, Record, UpdateModel
 from engine.errors import NotCanonical, StaleRevision, StoreConflict, StoreCorrupted, StoreUnreachable
 from engine.ledger.verification import verify
@@ -250,7 +251,7 @@ def test_two_followers_never_skip_or_repeat(postgres_url):
         position = 0
         while not (done.is_set() and position == followers[index].head().sequence):
             if followers[index].wait(position, 0.2):
-                found = followers[index].entries(after=position)
+                found = followers[index].entries(EntryQuery(after=position))
                 seen[index] += found
                 position = found[-1].sequence
 
@@ -264,7 +265,7 @@ def test_two_followers_never_skip_or_repeat(postgres_url):
     total = 4 * sum(1 + number % 3 for number in range(1, 51))
     for found in seen:
         assert [entry.sequence for entry in found] == list(range(1, total + 1))
-    assert seen[0] == seen[1] == writers[0].entries(limit=total)
+    assert seen[0] == seen[1] == writers[0].entries(EntryQuery(limit=total))
     for each in (*writers, *followers):
         each.close()
 
@@ -360,8 +361,8 @@ def test_what_no_text_of_postgres_can_hold_is_refused_and_never_found(catalog, o
         catalog.commit(PutSetting(key=odd, value=1))
     assert catalog.setting(odd) is None
     assert catalog.model(odd) is None
-    assert catalog.entries(entity=odd) == []
-    assert catalog.runs(model=odd) == []
+    assert catalog.entries(EntryQuery(entity=odd)) == []
+    assert catalog.runs(RunQuery(model=odd)) == []
 
 
 def test_a_long_ledger_is_read_in_pages(catalog, postgres_url):

@@ -6,6 +6,7 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import text
 
+from engine.domain.queries import EntityQuery, EntryQuery, ModelQuery, RunQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
     InsertBatch,
@@ -89,9 +90,9 @@ def everything_in(catalog):
         "model_named": catalog.model_named("Everything"),
         "models": (
             catalog.models(),
-            catalog.models(deleted=True),
-            catalog.models(text="Größe"),
-            catalog.models(tag="b c"),
+            catalog.models(ModelQuery(deleted=True)),
+            catalog.models(ModelQuery(text="Größe")),
+            catalog.models(ModelQuery(tag="b c")),
         ),
         "nodes": catalog.nodes(),
         "edges": catalog.edges(),
@@ -99,9 +100,13 @@ def everything_in(catalog):
         "version": catalog.version("m-all", Semver.parse("1.0.0")),
         "versions": catalog.versions("m-all"),
         "run": catalog.run("r1"),
-        "runs": (catalog.runs(), catalog.runs(text="model"), catalog.runs(model="m-all")),
+        "runs": (catalog.runs(), catalog.runs(RunQuery(text="model")), catalog.runs(RunQuery(model="m-all"))),
         "steps": catalog.steps("r1"),
-        "entries": (catalog.entries(), catalog.entries(text="model"), catalog.entries(entity="m-all")),
+        "entries": (
+            catalog.entries(),
+            catalog.entries(EntryQuery(text="model")),
+            catalog.entries(EntryQuery(entity="m-all")),
+        ),
         "head": catalog.head(),
         "ledger": ledger,
         "wait": catalog.wait(0, 0),
@@ -109,7 +114,11 @@ def everything_in(catalog):
         "settings": catalog.settings(),
         "entity": [catalog.entity(entity.kind, entity.key) for entity in entities()],
         "entities": [
-            (catalog.entities(entity.kind), catalog.entities(entity.kind, due_before=at(99))) for entity in entities()
+            (
+                catalog.entities(EntityQuery(kind=entity.kind)),
+                catalog.entities(EntityQuery(kind=entity.kind, due_before=at(99))),
+            )
+            for entity in entities()
         ],
         "query": [catalog.query(f"SELECT * FROM {view}").rows for view in views.NAMES],
         "describe": {

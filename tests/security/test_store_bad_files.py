@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from engine.domain.queries import EntityQuery
 from engine.domain.writes import InsertModel, PutEntity, PutRun, PutSetting, PutSteps, Record
 from engine.errors import JournalBroken, LedgerTampered, StoreCorrupted, StoreError, StoreUnreachable
 from engine.ledger.verification import verify
@@ -53,7 +54,7 @@ def found_in(path):
                 catalog.run("r1"),
                 catalog.steps("r1"),
                 catalog.settings(),
-                [catalog.entities(entity.kind) for entity in entities()],
+                [catalog.entities(EntityQuery(kind=entity.kind)) for entity in entities()],
                 verified,
             )
             catalog.commit(Record(draft=draft()))

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from engine.domain.entities.entity import Entity
+from engine.domain.entities.entity import NamedEntity
 from engine.domain.entities.links import Feature
-from engine.domain.values import Frozen, Identifier, JsonObject, Keyword, NodeId, NodeName, Text, Timestamp
+from engine.domain.values import Frozen, Identifier, JsonObject, Keyword, NodeId, Text, Timestamp
 
 Capability: TypeAlias = Literal["read", "write", "execute", "analyze", "orchestrate"]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -27,12 +27,10 @@ class AgentMetrics(Frozen):
     last_run_at: Timestamp | None = None
 
 
-class Agent(Entity):
+class Agent(NamedEntity):
     """Someone or something that takes tasks. A disabled one is kept and never run."""
 
     kind: Literal["agent"] = "agent"
-    id: Identifier
-    name: NodeName
     feature: Feature
     entity: Identifier
     node: NodeId | None = None
@@ -48,16 +46,6 @@ class Agent(Entity):
     embedding: tuple[float, ...] | None = None
     metrics: AgentMetrics = AgentMetrics()
     updated_at: Timestamp
-
-    @property
-    def key(self) -> str:
-        """Its id."""
-        return self.id
-
-    @property
-    def title(self) -> str:
-        """Its name."""
-        return self.name
 
     @property
     def about(self) -> tuple[str, ...]:

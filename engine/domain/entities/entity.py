@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from engine.domain.values import Frozen
+from engine.domain.values import Frozen, Identifier, NodeName
 
 Kind: TypeAlias = Literal[
     "link",
@@ -30,9 +31,9 @@ class Entity(Frozen):
     """Counted up by whoever saves: what optimistic writers compare."""
 
     @property
+    @abstractmethod
     def key(self) -> str:
         """What it is kept by, unique within its kind."""
-        raise NotImplementedError
 
     @property
     def title(self) -> str:
@@ -53,3 +54,20 @@ class Entity(Frozen):
     def due_at(self) -> datetime | None:
         """When something has to be done about it."""
         return None
+
+
+class NamedEntity(Entity):
+    """An entity that is kept by its id and shown by its name."""
+
+    id: Identifier
+    name: NodeName
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return self.name

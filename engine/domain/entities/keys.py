@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from engine.domain.entities.entity import Entity
-from engine.domain.values import Identifier, NodeName, Timestamp
+from engine.domain.entities.entity import NamedEntity
+from engine.domain.values import Identifier, Timestamp
 
 
-class AccessKey(Entity):
+class AccessKey(NamedEntity):
     """A key of a person or program; whoever reads the store can't use it."""
 
     kind: Literal["key"] = "key"
-    id: Identifier
-    name: NodeName
     actor: Identifier
     """Who acts when it is used."""
     role: Literal["viewer", "editor", "operator", "admin"] = "viewer"
@@ -25,16 +23,6 @@ class AccessKey(Entity):
     expires_at: Timestamp | None = None
     revoked_at: Timestamp | None = None
     last_used_at: Timestamp | None = None
-
-    @property
-    def key(self) -> str:
-        """Its id."""
-        return self.id
-
-    @property
-    def title(self) -> str:
-        """Its name."""
-        return self.name
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.domain.entities.entity import Entity
-from engine.domain.values import Identifier, Keyword, NodeName, Text, Timestamp
+from engine.domain.entities.entity import NamedEntity
+from engine.domain.values import Identifier, Keyword, Text, Timestamp
 
 
-class KnowledgeDocument(Entity):
+class KnowledgeDocument(NamedEntity):
     """A text with keywords, and who may see and change it: whoever may change it may see it."""
 
     kind: Literal["knowledge"] = "knowledge"
-    id: Identifier
-    name: NodeName
     summary: Text = ""
     content: Text = ""
     media_type: str = "text/markdown"
@@ -35,16 +33,6 @@ class KnowledgeDocument(Entity):
             message = f"{min(blind)} may change it but not see it"
             raise ValueError(message)
         return self
-
-    @property
-    def key(self) -> str:
-        """Its id."""
-        return self.id
-
-    @property
-    def title(self) -> str:
-        """Its name."""
-        return self.name
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -6,16 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.domain.entities.entity import Entity
-from engine.domain.values import Identifier, JsonObject, NodeName, Timestamp
+from engine.domain.entities.entity import NamedEntity
+from engine.domain.values import Identifier, JsonObject, Timestamp
 
 
-class Schedule(Entity):
+class Schedule(NamedEntity):
     """A trigger of a model. `spec` says when: a cron line, seconds, a path, an event's action or a model's id."""
 
     kind: Literal["schedule"] = "schedule"
-    id: Identifier
-    name: NodeName
     model: Identifier
     trigger: Literal["cron", "interval", "file", "webhook", "event", "after-run"]
     spec: str
@@ -28,16 +26,6 @@ class Schedule(Entity):
     next_at: Timestamp | None = None
     last_at: Timestamp | None = None
     updated_at: Timestamp
-
-    @property
-    def key(self) -> str:
-        """Its id."""
-        return self.id
-
-    @property
-    def title(self) -> str:
-        """Its name."""
-        return self.name
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
 from threading import Event, Lock, Thread
 
 from engine.domain.canonical import Json
@@ -17,6 +16,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head, Row
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
@@ -70,17 +70,11 @@ class CachedCatalog:
             f"named {fold(name)}", [_MODELS], lambda: self._catalog.model_named(name), codecs.MODEL, ttl_s=_TTL_S
         )
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models; see `engine.ports.Catalog`."""
         self._listen()
         found = self._cache.through(
-            f"models {text!r} {tag!r} {deleted} {limit} {offset}",
-            [_MODELS],
-            lambda: self._catalog.models(text=text, tag=tag, deleted=deleted, limit=limit, offset=offset),
-            codecs.ROWS,
-            ttl_s=_TTL_S,
+            str(query), [_MODELS], lambda: self._catalog.models(query), codecs.ROWS, ttl_s=_TTL_S
         )
         return list(found)
 
@@ -127,7 +121,7 @@ class CachedCatalog:
         while not self._closing.is_set():
             try:
                 if self._catalog.wait(position, _LISTEN_S):
-                    entries = self._catalog.entries(after=position)
+                    entries = self._catalog.entries(EntryQuery(after=position))
                     self._cache.invalidate(sorted({tag for entry in entries for tag in _told(entry)}))
                     position = entries[-1].sequence if entries else position
             except StoreError:
@@ -141,75 +135,29 @@ class CachedCatalog:
         """Return a run by id: it may be under way in another program, so it is always asked for."""
         return self._catalog.run(run)
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs; see `engine.ports.Catalog`."""
-        return self._catalog.runs(model=model, status=status, text=text, limit=limit, offset=offset)
+        return self._catalog.runs(query)
 
     def steps(self, run: str) -> list[Step]:
         """Return the steps of a run; see `engine.ports.Catalog`."""
         return self._catalog.steps(run)
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes; see `engine.ports.Catalog`."""
-        return self._catalog.nodes(model=model, kind=kind, text=text, tag=tag, limit=limit, offset=offset)
+        return self._catalog.nodes(query)
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges; see `engine.ports.Catalog`."""
-        return self._catalog.edges(model=model, kind=kind, text=text, tag=tag, limit=limit, offset=offset)
+        return self._catalog.edges(query)
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return a model's edits; see `engine.ports.Catalog`."""
         return self._catalog.batches(model, after_revision=after_revision)
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries; see `engine.ports.Catalog`."""
-        return self._catalog.entries(
-            after=after,
-            before=before,
-            action=action,
-            entity=entity,
-            actor=actor,
-            text=text,
-            newest_first=newest_first,
-            limit=limit,
-        )
+        return self._catalog.entries(query)
 
     def head(self) -> Head:
         """Return the ledger's head."""
@@ -235,18 +183,9 @@ class CachedCatalog:
         """Return an entity, or None."""
         return self._catalog.entity(kind, key)
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities; see `engine.ports.Catalog`."""
-        return self._catalog.entities(kind, about=about, text=text, due_before=due_before, limit=limit, offset=offset)
+        return self._catalog.entities(query)
 
     def query(self, sql: str, *, limit: int | None = None) -> Answer:
         """Answer one SELECT; see `engine.ports.Catalog`."""

@@ -15,6 +15,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
@@ -107,40 +108,20 @@ class Neo4jCatalog:
         """Return the model of this name (without case) that is not deleted."""
         return read_model(self.database, name=fold(name))
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
-        asked = lists.list_models(text=fold(text), tag=_folded(tag), deleted=deleted, limit=limit, offset=offset)
+        asked = lists.list_models(query)
         return [_model_row(row) for row in self._rows(asked.query, **asked.parameters)]
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes by model and node id; see `engine.ports.Catalog`."""
-        asked = lists.list_nodes(model=model, kind=kind, text=fold(text), tag=_folded(tag), limit=limit, offset=offset)
+        asked = lists.list_nodes(query)
         rows = self._rows(asked.query, **asked.parameters)
         return [NodeRow(row["model"], row["node"], row["kind"], row["name"], tuple(row["tags"])) for row in rows]
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges by model and id; see `engine.ports.Catalog`."""
-        asked = lists.list_edges(model=model, kind=kind, text=fold(text), tag=_folded(tag), limit=limit, offset=offset)
+        asked = lists.list_edges(query)
         return [EdgeRow(**row) for row in self._rows(asked.query, **asked.parameters)]
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
@@ -165,48 +146,18 @@ class Neo4jCatalog:
         model_file = None if file is None else self._value(lambda value: value, file)
         return self._value(lambda plain: documents.run_from(plain, model_file), found[0]["body"])
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs, newest first, without their `model_file`."""
-        asked = lists.list_runs(model=model, status=status, text=fold(text), limit=limit, offset=offset)
+        asked = lists.list_runs(query)
         return self._all(documents.run_from, asked.query, **asked.parameters)
 
     def steps(self, run: str) -> list[Step]:
         """Return the steps of a run by start time and path, those that never started last."""
         return self._all(documents.step_from, _STEPS, run=run)
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries; `LedgerTampered` if one can't have been written by us."""
-        rows = read_entries(
-            self.database,
-            after=after,
-            before=before,
-            action=action,
-            entity=entity,
-            actor=actor,
-            text=text.lower(),
-            newest_first=newest_first,
-            limit=limit,
-        )
-        return [chain.entry_of(row) for row in rows]
+        return [chain.entry_of(row) for row in read_entries(self.database, query)]
 
     def ledger(self) -> AbstractContextManager[tuple[Head, Any]]:
         """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
@@ -239,20 +190,9 @@ class Neo4jCatalog:
         """Return an entity, or None."""
         return self._one(documents.entity_from, _ENTITY, kind=kind, uid=uid_of(key))
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities of a kind; see `engine.ports.Catalog`."""
-        asked = lists.list_entities(
-            kind=kind, about=about, text=fold(text), due_before=due_before, limit=limit, offset=offset
-        )
+        asked = lists.list_entities(query)
         return self._all(documents.entity_from, asked.query, **asked.parameters)
 
     def query(self, sql: str, *, limit: int | None = None) -> Answer:
@@ -309,10 +249,6 @@ class Neo4jCatalog:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"it holds what no program of ours wrote: {str(error)[:200]}"
             raise StoreCorrupted(path=self.database.place, reason=reason) from None
-
-
-def _folded(tag: str | None) -> str | None:
-    return None if tag is None else fold(tag)
 
 
 def _model_row(row: Found) -> ModelRow:

@@ -1,13 +1,15 @@
-"""The queries behind lists: built from what is asked for. Texts that are looked for are folded already.
+"""The queries behind lists: built from what is asked for.
 
 A query is put together from phrases of ours; what users ask for goes in as parameters.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, Page, RunQuery
+from engine.storage.folding import fold
 from engine.storage.neo4j.database import Found
 
 
@@ -25,87 +27,80 @@ _MODEL_ROW = """
 """
 
 
-def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset: int) -> Asked:
+def list_models(query: ModelQuery) -> Asked:
     """Return the query for a list of models."""
-    wanted = ["m.id IS NOT NULL", "m.deleted_at IS NOT NULL" if deleted else "m.deleted_at IS NULL"]
-    if text:
+    wanted = ["m.id IS NOT NULL", "m.deleted_at IS NOT NULL" if query.deleted else "m.deleted_at IS NULL"]
+    if query.text:
         wanted.append("(m.search CONTAINS $text OR m.node_search CONTAINS $text)")
-    if tag is not None:
+    if query.tag is not None:
         wanted.append("$tag IN m.tag_keys")
-    query = f"MATCH (m:Model {{organization: $organization}}) WHERE {_all(wanted)} {_MODEL_ROW}"
-    return Asked(query, {"text": text, "tag": tag, **_page(limit, offset)})
+    cypher = f"MATCH (m:Model {{organization: $organization}}) WHERE {_all(wanted)} {_MODEL_ROW}"
+    return Asked(cypher, _parameters(query))
 
 
-def list_nodes(*, model: str | None, kind: str | None, text: str, tag: str | None, limit: int, offset: int) -> Asked:
+def list_nodes(query: NodeQuery) -> Asked:
     """Return the query for a list of nodes of models that are not deleted."""
     wanted = [
         "m.id IS NOT NULL",
         "m.deleted_at IS NULL",
         "NOT n:Missing",
-        *_equal(("n.kind", "kind", kind)),
-        *_named("n", text, tag),
+        *_equal(("n.kind", "kind", query.kind)),
+        *_named("n", query),
     ]
-    query = (
-        f"MATCH (m:Model {_of(model)})-[:HAS_NODE]->(n:Node) WHERE {_all(wanted)} "
+    cypher = (
+        f"MATCH (m:Model {_of(query.model)})-[:HAS_NODE]->(n:Node) WHERE {_all(wanted)} "
         "RETURN m.id AS model, n.id AS node, n.kind AS kind, n.name AS name, n.tags AS tags "
         "ORDER BY model, node SKIP $offset LIMIT $limit"
     )
-    return Asked(query, {"model": model, "kind": kind, "text": text, "tag": tag, **_page(limit, offset)})
+    return Asked(cypher, _parameters(query))
 
 
-def list_edges(*, model: str | None, kind: str | None, text: str, tag: str | None, limit: int, offset: int) -> Asked:
+def list_edges(query: EdgeQuery) -> Asked:
     """Return the query for a list of wires and dependencies of models that are not deleted."""
     types = {None: "WIRE|PRECEDES", "wire": "WIRE", "dependency": "PRECEDES"}
     wanted = ["m.id IS NOT NULL", "m.deleted_at IS NULL"]
-    if text or tag is not None:
-        ends = [_all([f"NOT {end}:Missing", *_named(end, text, tag)]) for end in ("s", "t")]
+    if query.text or query.tag is not None:
+        ends = [_all([f"NOT {end}:Missing", *_named(end, query)]) for end in ("s", "t")]
         wanted.append(f"(({ends[0]}) OR ({ends[1]}))")
-    if kind not in types:
+    if query.kind not in types:
         wanted.append("false")
-    query = (
-        f"MATCH (m:Model {_of(model)})-[:HAS_NODE]->(s:Node)-[e:{types.get(kind, 'WIRE')}]->(t:Node) "
+    cypher = (
+        f"MATCH (m:Model {_of(query.model)})-[:HAS_NODE]->(s:Node)-[e:{types.get(query.kind, 'WIRE')}]->(t:Node) "
         f"WHERE {_all(wanted)} RETURN m.id AS model, e.id AS edge, "
         "CASE type(e) WHEN 'WIRE' THEN 'wire' ELSE 'dependency' END AS kind, s.id AS source, "
         "e.source_port AS source_port, t.id AS target, e.target_port AS target_port "
         "ORDER BY model, edge, kind SKIP $offset LIMIT $limit"
     )
-    return Asked(query, {"model": model, "text": text, "tag": tag, **_page(limit, offset)})
+    return Asked(cypher, _parameters(query))
 
 
-def list_runs(*, model: str | None, status: str | None, text: str, limit: int, offset: int) -> Asked:
+def list_runs(query: RunQuery) -> Asked:
     """Return the query for a list of runs."""
-    wanted = ["r.created_at IS NOT NULL", *_equal(("r.model", "model", model), ("r.status", "status", status))]
-    if text:
+    wanted = [
+        "r.created_at IS NOT NULL",
+        *_equal(("r.model", "model", query.model), ("r.status", "status", query.status)),
+    ]
+    if query.text:
         wanted.append("r.search CONTAINS $text")
-    query = (
+    cypher = (
         f"MATCH (r:Run {{organization: $organization}}) WHERE {_all(wanted)} "
         "RETURN r.body AS body ORDER BY r.created_at DESC, r.id DESC SKIP $offset LIMIT $limit"
     )
-    return Asked(query, {"model": model, "status": status, "text": text, **_page(limit, offset)})
+    return Asked(cypher, _parameters(query))
 
 
-def list_entries(
-    *,
-    after: int,
-    before: int,
-    action: str | None,
-    entity: str | None,
-    actor: str | None,
-    text: str,
-    newest_first: bool,
-    limit: int,
-) -> Asked:
-    """Return the query for ledger entries with after < sequence < before."""
-    asked = {"action": action, "entity": entity, "actor": actor}
+def list_entries(query: EntryQuery) -> Asked:
+    """Return the query for ledger entries; `before` is given."""
+    asked = {"action": query.action, "entity": query.entity, "actor": query.actor}
     wanted = ["e.sequence > $after", "e.sequence < $before"]
     wanted += _equal(*((f"e.{name}", name, value) for name, value in asked.items()))
-    if text:
+    if query.text:
         wanted.append("e.search CONTAINS $text")
-    query = (
+    cypher = (
         f"MATCH (e:Entry {{organization: $organization}}) WHERE {_all(wanted)} {ENTRY_ROW} "
-        f"ORDER BY e.sequence {'DESC' if newest_first else ''} LIMIT $limit"
+        f"ORDER BY e.sequence {'DESC' if query.newest_first else ''} LIMIT $limit"
     )
-    return Asked(query, {**asked, "after": after, "before": before, "text": text, "limit": max(0, limit)})
+    return Asked(cypher, {**asdict(query), "text": query.text.lower()})
 
 
 ENTRY_ROW = """
@@ -119,36 +114,33 @@ LEDGER = f"""
 """
 
 
-def list_entities(
-    *, kind: str, about: str | None, text: str, due_before: datetime | None, limit: int, offset: int
-) -> Asked:
+def list_entities(query: EntityQuery) -> Asked:
     """Return the query for a list of entities."""
     wanted = ["e.uid IS NOT NULL"]
     order = "e.key"
-    if about is not None:
+    if query.about is not None:
         wanted.append("$about IN e.about")
-    if text:
+    if query.text:
         wanted.append("e.search CONTAINS $text")
-    if due_before is not None:
+    if query.due_before is not None:
         wanted.append("e.due_at < $due_before")
         order = "e.due_at, e.key"
-    query = (
+    cypher = (
         f"MATCH (e:Entity {{organization: $organization, kind: $kind}}) WHERE {_all(wanted)} "
         f"RETURN e.body AS body ORDER BY {order} SKIP $offset LIMIT $limit"
     )
-    asked = {"kind": kind, "about": about, "text": text, "due_before": due_before}
-    return Asked(query, {**asked, **_page(limit, offset)})
+    return Asked(cypher, _parameters(query))
 
 
 def _of(model: str | None) -> str:
     return "{organization: $organization}" if model is None else "{organization: $organization, id: $model}"
 
 
-def _named(name: str, text: str, tag: str | None) -> list[str]:
+def _named(name: str, query: NodeQuery) -> list[str]:
     wanted: list[str] = []
-    if text:
+    if query.text:
         wanted.append(f"{name}.search CONTAINS $text")
-    if tag is not None:
+    if query.tag is not None:
         wanted.append(f"$tag IN {name}.tag_keys")
     return wanted
 
@@ -161,5 +153,7 @@ def _all(wanted: list[str]) -> str:
     return " AND ".join(wanted)
 
 
-def _page(limit: int, offset: int) -> Found:
-    return {"limit": max(0, limit), "offset": max(0, offset)}
+def _parameters(query: Page) -> Found:
+    """Return what is asked for by name, texts folded."""
+    asked = asdict(query)
+    return asked | {name: fold(asked[name]) for name in ("text", "tag") if asked.get(name) is not None}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from engine.domain.events import Head, Row
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EntryQuery
 from engine.errors import StoreCorrupted
 from engine.storage.neo4j.database import Cypher, Database, Found
 from engine.storage.neo4j.elements import check_of, model_of
-from engine.storage.neo4j.lists import LEDGER, Asked, list_entries
+from engine.storage.neo4j.lists import LEDGER, list_entries
 from engine.storage.neo4j.writing import Mark, take_turn
 
 _T = TypeVar("_T")
@@ -64,7 +66,7 @@ def read_mark(cypher: Cypher) -> Mark:
     return Mark.read(None if found is None else found["mark"])
 
 
-def read_entries(database: Database, *, before: int | None, after: int, **asked: object) -> list[Row]:
+def read_entries(database: Database, query: EntryQuery) -> list[Row]:
     """Return entries as stored; none is left out that a commit made which is seen otherwise."""
 
     def page(cypher: Cypher, *, alone: bool) -> list[Found]:
@@ -73,8 +75,8 @@ def read_entries(database: Database, *, before: int | None, after: int, **asked:
         seen = cypher.first(_SEEN, after=mark.before, last=last)
         if not alone and (seen is None or seen["seen"] < last - mark.before):
             raise _Torn
-        until = last + 1 if before is None else min(before, last + 1)
-        wanted: Asked = list_entries(after=after, before=until, **asked)  # type: ignore[arg-type]
+        until = last + 1 if query.before is None else min(query.before, last + 1)
+        wanted = list_entries(replace(query, before=until))
         return cypher.rows(wanted.query, **wanted.parameters)
 
     return [Row(**row) for row in _settled(database, page)]

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head, Row
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
@@ -140,37 +140,17 @@ class SharedCatalog:
         """Return the model of this name (without case) that is not deleted."""
         return self._ask("model_named", name=name)
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
-        return self._ask("models", text=text, tag=tag, deleted=deleted, limit=limit, offset=offset)
+        return self._ask("models", query=query)
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes by model and node id; see `engine.ports.Catalog`."""
-        return self._ask("nodes", model=model, kind=kind, text=text, tag=tag, limit=limit, offset=offset)
+        return self._ask("nodes", query=query)
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges by model and id; see `engine.ports.Catalog`."""
-        return self._ask("edges", model=model, kind=kind, text=text, tag=tag, limit=limit, offset=offset)
+        return self._ask("edges", query=query)
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return (revision, batch) after a revision, oldest first."""
@@ -188,46 +168,17 @@ class SharedCatalog:
         """Return a run by id."""
         return self._ask("run", run=run)
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs, newest first, without their `model_file`."""
-        return self._ask("runs", model=model, status=status, text=text, limit=limit, offset=offset)
+        return self._ask("runs", query=query)
 
     def steps(self, run: str) -> list[Step]:
         """Return the steps of a run by start time and path, those that never started last."""
         return self._ask("steps", run=run)
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries; `LedgerTampered` if one can't have been written by us."""
-        return self._ask(
-            "entries",
-            after=after,
-            before=before,
-            action=action,
-            entity=entity,
-            actor=actor,
-            text=text,
-            newest_first=newest_first,
-            limit=limit,
-        )
+        return self._ask("entries", query=query)
 
     def head(self) -> Head:
         """Return the ledger's head."""
@@ -261,20 +212,9 @@ class SharedCatalog:
         """Return an entity, or None."""
         return self._ask("entity", kind=kind, key=key)
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities of a kind; see `engine.ports.Catalog`."""
-        return self._ask(
-            "entities", kind=kind, about=about, text=text, due_before=due_before, limit=limit, offset=offset
-        )
+        return self._ask("entities", query=query)
 
     def query(self, sql: str, *, limit: int | None = None) -> Answer:
         """Answer one SELECT over the views; see `engine.ports.Catalog`."""

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError
 from engine import errors
 from engine.domain.canonical import Json, as_list, as_object
 from engine.domain.events import Draft, Head
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
     Answer,
@@ -189,9 +190,22 @@ _WRITE = Form(
     lambda plain: _WRITES[plain[0]][2](plain[1]),
 )
 
+
+def _question(kind: type, forms: Mapping[str, Form]) -> Mapping[str, Form]:
+    """Return the one argument of a list: a query by its fields."""
+    to = {name: form.to for name, form in forms.items()}
+    back = {name: form.back for name, form in forms.items()}
+    whole = Form(
+        lambda query: {name: write(getattr(query, name)) for name, write in to.items()},
+        lambda plain: kind(**{name: back[name](value) for name, value in plain.items()}),
+    )
+    return {"query": whole}
+
+
 _PAGE = {"limit": _NUMBER, "offset": _NUMBER}
 _SEARCH = {"text": _TEXT, "tag": _MAYBE_TEXT, **_PAGE}
 _ELEMENTS = {"model": _MAYBE_TEXT, "kind": _MAYBE_TEXT, **_SEARCH}
+_RUNS = {"model": _MAYBE_TEXT, "status": _MAYBE_TEXT, "text": _TEXT, **_PAGE}
 _LEDGER = {
     "after": _NUMBER,
     "before": _MAYBE_NUMBER,
@@ -207,22 +221,22 @@ VERBS: dict[str, Verb] = {
     "commit_once": Verb(_many(_ENTRY), {"commit": _TEXT, "writes": _many(_WRITE)}),
     "model": Verb(_optional(_MODEL), {"model": _TEXT}),
     "model_named": Verb(_optional(_MODEL), {"name": _TEXT}),
-    "models": Verb(_many(Form(_model_row_json, _model_row)), {"deleted": _FLAG, **_SEARCH}),
-    "nodes": Verb(_many(Form(list, _node_row)), _ELEMENTS),
-    "edges": Verb(_many(Form(list, lambda plain: EdgeRow(*plain))), _ELEMENTS),
+    "models": Verb(_many(Form(_model_row_json, _model_row)), _question(ModelQuery, {"deleted": _FLAG, **_SEARCH})),
+    "nodes": Verb(_many(Form(list, _node_row)), _question(NodeQuery, _ELEMENTS)),
+    "edges": Verb(_many(Form(list, lambda plain: EdgeRow(*plain))), _question(EdgeQuery, _ELEMENTS)),
     "batches": Verb(_many(_BATCH), {"model": _TEXT, "after_revision": _NUMBER}),
     "version": Verb(_optional(_VERSION), {"model": _TEXT, "number": _SEMVER}),
     "versions": Verb(_many(_VERSION), {"model": _TEXT}),
     "run": Verb(_optional(_RUN), {"run": _TEXT}),
-    "runs": Verb(_many(_RUN), {"model": _MAYBE_TEXT, "status": _MAYBE_TEXT, "text": _TEXT, **_PAGE}),
+    "runs": Verb(_many(_RUN), _question(RunQuery, _RUNS)),
     "steps": Verb(_many(_STEP), {"run": _TEXT}),
-    "entries": Verb(_many(_ENTRY), _LEDGER),
+    "entries": Verb(_many(_ENTRY), _question(EntryQuery, _LEDGER)),
     "head": Verb(HEAD, {}),
     "wait": Verb(_FLAG, {"after": _NUMBER, "timeout_s": _SECONDS}),
     "setting": Verb(_PLAIN, {"key": _TEXT}),
     "settings": Verb(_PLAIN, {}),
     "entity": Verb(_optional(_ENTITY), {"kind": _TEXT, "key": _TEXT}),
-    "entities": Verb(_many(_ENTITY), _DUE),
+    "entities": Verb(_many(_ENTITY), _question(EntityQuery, _DUE)),
     "query": Verb(_ANSWER, {"sql": _TEXT, "limit": _MAYBE_NUMBER}),
     "describe": Verb(_PLAIN, {}),
 }

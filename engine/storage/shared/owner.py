@@ -7,6 +7,7 @@ when somebody comes.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from engine.storage.shared.sidecar import HOST
 from engine.storage.sql.catalog import SqlCatalog
 from engine.storage.sql.duckdb import DuckDB
 
+_logger = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 256
 _PATIENCE_S = 2.0
 """How long closing waits for answers that are under way."""
@@ -162,8 +164,9 @@ class Door:
         try:
             with guest:
                 Requests(guest, None, self)
-        except Exception:  # noqa: BLE001, S110  (the guest sees its connection end and asks again, or tells its user)
-            pass
+        except Exception:
+            # the guest sees its connection end, and asks again or tells its user
+            _logger.debug("the connection of another program broke off", exc_info=True)
         finally:
             with self._lock:
                 self._guests.pop(current_thread(), None)

@@ -16,6 +16,7 @@ from engine.domain.edits import EditBatch
 from engine.domain.entities import AnyEntity, Kind
 from engine.domain.events import Entry, Head
 from engine.domain.model import FunctionModel
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.runs import Run, Step
 from engine.domain.values import Semver
 from engine.domain.versions import Version
@@ -99,46 +100,20 @@ class SqlCatalog:
         body = self._body(statements.MODEL_NAMED, name_key=fold(name))
         return self._read(documents.model_from, body)
 
-    def models(
-        self, *, text: str = "", tag: str | None = None, deleted: bool = False, limit: int = 100, offset: int = 0
-    ) -> list[ModelRow]:
+    def models(self, query: ModelQuery = ModelQuery()) -> list[ModelRow]:
         """List models, the last changed first; `deleted` lists those that are deleted instead."""
-        folded = None if tag is None else fold(tag)
-        query = lists.list_models(text=fold(text), tag=folded, deleted=deleted, limit=limit, offset=offset)
-        return [self._model_row(row) for row in self._rows(query)]
+        return [self._model_row(row) for row in self._rows(lists.list_models(query))]
 
-    def nodes(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[NodeRow]:
+    def nodes(self, query: NodeQuery = NodeQuery()) -> list[NodeRow]:
         """List nodes by model and node id; see `engine.ports.Catalog`."""
-        folded = None if tag is None else fold(tag)
-        query = lists.list_nodes(model=model, kind=kind, text=fold(text), tag=folded, limit=limit, offset=offset)
         return [
             NodeRow(row.model, row.node, row.kind, row.name, tuple(self._value(list, row.tags)))
-            for row in self._rows(query)
+            for row in self._rows(lists.list_nodes(query))
         ]
 
-    def edges(
-        self,
-        *,
-        model: str | None = None,
-        kind: str | None = None,
-        text: str = "",
-        tag: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[EdgeRow]:
+    def edges(self, query: EdgeQuery = EdgeQuery()) -> list[EdgeRow]:
         """List edges by model and id; see `engine.ports.Catalog`."""
-        folded = None if tag is None else fold(tag)
-        query = lists.list_edges(model=model, kind=kind, text=fold(text), tag=folded, limit=limit, offset=offset)
-        return [EdgeRow(*row) for row in self._rows(query)]
+        return [EdgeRow(*row) for row in self._rows(lists.list_edges(query))]
 
     def batches(self, model: str, *, after_revision: int = 0) -> list[tuple[int, EditBatch]]:
         """Return (revision, batch) after a revision, oldest first."""
@@ -163,47 +138,17 @@ class SqlCatalog:
         model_file = None if file is None else self._value(lambda value: value, file)
         return self._value(lambda plain: documents.run_from(plain, model_file), found[0].body)
 
-    def runs(
-        self,
-        *,
-        model: str | None = None,
-        status: str | None = None,
-        text: str = "",
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
+    def runs(self, query: RunQuery = RunQuery()) -> list[Run]:
         """List runs, newest first, without their `model_file`."""
-        query = lists.list_runs(model=model, status=status, text=fold(text), limit=limit, offset=offset)
-        return [self._value(documents.run_from, row.body) for row in self._rows(query)]
+        return [self._value(documents.run_from, row.body) for row in self._rows(lists.list_runs(query))]
 
     def steps(self, run: str) -> list[Step]:
         """Return the steps of a run by start time and path, those that never started last."""
         return [self._value(documents.step_from, row.body) for row in self._rows(statements.STEPS, run=run)]
 
-    def entries(
-        self,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        action: str | None = None,
-        entity: str | None = None,
-        actor: str | None = None,
-        text: str = "",
-        newest_first: bool = False,
-        limit: int = 1_000,
-    ) -> list[Entry]:
+    def entries(self, query: EntryQuery = EntryQuery()) -> list[Entry]:
         """Return ledger entries; `LedgerTampered` if one can't have been written by us."""
-        query = lists.list_entries(
-            after=after,
-            before=before,
-            action=action,
-            entity=entity,
-            actor=actor,
-            text=text.lower(),
-            newest_first=newest_first,
-            limit=limit,
-        )
-        return [chain.entry_of(chain.Row(*row)) for row in self._rows(query)]
+        return [chain.entry_of(chain.Row(*row)) for row in self._rows(lists.list_entries(query))]
 
     @contextmanager
     def ledger(self) -> Generator[tuple[Head, Iterator[chain.Row]]]:
@@ -233,21 +178,9 @@ class SqlCatalog:
         """Return an entity, or None."""
         return self._read(documents.entity_from, self._body(statements.ENTITY, kind=kind, key=key))
 
-    def entities(
-        self,
-        kind: Kind,
-        *,
-        about: str | None = None,
-        text: str = "",
-        due_before: datetime | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[AnyEntity]:
+    def entities(self, query: EntityQuery) -> list[AnyEntity]:
         """List entities of a kind; see `engine.ports.Catalog`."""
-        query = lists.list_entities(
-            kind=kind, about=about, text=fold(text), due_before=due_before, limit=limit, offset=offset
-        )
-        return [self._value(documents.entity_from, row.body) for row in self._rows(query)]
+        return [self._value(documents.entity_from, row.body) for row in self._rows(lists.list_entities(query))]
 
     def query(self, sql: str, *, limit: int | None = None) -> Answer:
         """Answer one SELECT over the views; see `engine.ports.Catalog`."""

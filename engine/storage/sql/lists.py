@@ -1,4 +1,4 @@
-"""The queries behind lists: built from what is asked for. Texts that are looked for are folded already."""
+"""The statements behind lists: built from what is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Table, cast, exists, extract, func, literal, or_, select
 
+from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, Page, RunQuery
+from engine.storage.folding import fold
 from engine.storage.sql.schema import entities, ledger, model_edges, model_nodes, models, runs
 
 _Rows: TypeAlias = Select[*tuple[Any, ...]]
@@ -37,103 +39,91 @@ _SHOWN = (
 )
 
 
-def list_models(*, text: str, tag: str | None, deleted: bool, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of models; `text` and `tag` are folded."""
-    gone = models.c.deleted_at.is_not(None) if deleted else models.c.deleted_at.is_(None)
-    wanted: list[ColumnElement[bool]] = [gone]
-    if text:
-        wanted.append(_holds(models.c.search, text))
-    if tag is not None:
-        wanted.append(_holds(models.c.tag_search, f"\n{tag}\n"))
+def list_models(query: ModelQuery) -> _Rows:
+    """Return the statement for a list of models."""
+    gone = models.c.deleted_at.is_not(None) if query.deleted else models.c.deleted_at.is_(None)
     newest = (models.c.updated_at.desc(), models.c.id.desc())
-    return select(*_SHOWN).where(*wanted).order_by(*newest).limit(limit).offset(offset)
+    return _paged(select(*_SHOWN).where(gone, *_named(models, query)).order_by(*newest), query)
 
 
-def list_runs(*, model: str | None, status: str | None, text: str, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of runs; `text` is folded."""
-    wanted = _equal((runs.c.model, model), (runs.c.status, status))
-    if text:
+def list_runs(query: RunQuery) -> _Rows:
+    """Return the statement for a list of runs."""
+    wanted = _equal((runs.c.model, query.model), (runs.c.status, query.status))
+    if text := fold(query.text):
         wanted.append(_holds(runs.c.search, text))
     newest = (runs.c.created_at.desc(), runs.c.id.desc())
-    return select(runs.c.body).where(*wanted).order_by(*newest).limit(limit).offset(offset)
+    return _paged(select(runs.c.body).where(*wanted).order_by(*newest), query)
 
 
-def list_entries(
-    *,
-    after: int,
-    before: int | None,
-    action: str | None,
-    entity: str | None,
-    actor: str | None,
-    text: str,
-    newest_first: bool,
-    limit: int,
-) -> _Rows:
-    """Return the query for ledger entries; `text` is in lower case."""
+def list_entries(query: EntryQuery) -> _Rows:
+    """Return the statement for ledger entries."""
     c = ledger.c
     wanted: list[ColumnElement[bool]] = [
-        c.sequence > after,
-        *_equal((c.action, action), (c.entity, entity), (c.actor, actor)),
+        c.sequence > query.after,
+        *_equal((c.action, query.action), (c.entity, query.entity), (c.actor, query.actor)),
     ]
-    if before is not None:
-        wanted.append(c.sequence < before)
-    if text:
+    if query.before is not None:
+        wanted.append(c.sequence < query.before)
+    if query.text:
         words = (c.actor, c.action, c.entity_kind, c.entity, func.coalesce(c.run, ""), func.coalesce(c.request, ""))
         everything: ColumnElement[str] = c.patch
         for word in reversed(words):
             everything = word + literal("\n") + everything
-        wanted.append(_holds(func.lower(everything), text))
-    order = c.sequence.desc() if newest_first else c.sequence
-    return select(*ledger.columns).where(*wanted).order_by(order).limit(limit)
+        wanted.append(_holds(func.lower(everything), query.text.lower()))
+    order = c.sequence.desc() if query.newest_first else c.sequence
+    return select(*ledger.columns).where(*wanted).order_by(order).limit(query.limit)
 
 
-def list_nodes(*, model: str | None, kind: str | None, text: str, tag: str | None, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of nodes of models that are not deleted."""
+def list_nodes(query: NodeQuery) -> _Rows:
+    """Return the statement for a list of nodes of models that are not deleted."""
     c = model_nodes.c
-    wanted = [_is_alive(c.model), *_equal((c.model, model), (c.kind, kind)), *_named(model_nodes, text, tag)]
+    wanted = [_is_alive(c.model), *_equal((c.model, query.model), (c.kind, query.kind)), *_named(model_nodes, query)]
     shown = select(c.model, c.node, c.kind, c.name, c.tags).where(*wanted)
-    return shown.order_by(c.model, c.node).limit(limit).offset(offset)
+    return _paged(shown.order_by(c.model, c.node), query)
 
 
-def list_edges(*, model: str | None, kind: str | None, text: str, tag: str | None, limit: int, offset: int) -> _Rows:
-    """Return the query for a list of edges of models that are not deleted."""
+def list_edges(query: EdgeQuery) -> _Rows:
+    """Return the statement for a list of edges of models that are not deleted."""
     c = model_edges.c
-    wanted: list[ColumnElement[bool]] = [_is_alive(c.model), *_equal((c.model, model), (c.kind, kind))]
+    wanted: list[ColumnElement[bool]] = [_is_alive(c.model), *_equal((c.model, query.model), (c.kind, query.kind))]
     ends = model_nodes.alias("ends")
     is_end = (ends.c.model == c.model) & or_(ends.c.node == c.source, ends.c.node == c.target)
-    if text or tag is not None:
-        wanted.append(exists(select(literal(1)).where(is_end, *_named(ends, text, tag))))
-    return select(*c).where(*wanted).order_by(c.model, c.edge, c.kind).limit(limit).offset(offset)
+    if named := _named(ends, query):
+        wanted.append(exists(select(literal(1)).where(is_end, *named)))
+    return _paged(select(*c).where(*wanted).order_by(c.model, c.edge, c.kind), query)
 
 
-def list_entities(
-    *, kind: str, about: str | None, text: str, due_before: datetime | None, limit: int, offset: int
-) -> _Rows:
-    """Return the query for a list of entities."""
+def list_entities(query: EntityQuery) -> _Rows:
+    """Return the statement for a list of entities."""
     c = entities.c
-    wanted: list[ColumnElement[bool]] = [c.kind == kind]
+    wanted: list[ColumnElement[bool]] = [c.kind == query.kind]
     order: tuple[ColumnElement[Any], ...] = (c.key,)
-    if about is not None:
-        wanted.append(_holds(c.subjects, f"\n{about}\n"))
-    if text:
+    if query.about is not None:
+        wanted.append(_holds(c.subjects, f"\n{query.about}\n"))
+    if text := fold(query.text):
         wanted.append(_holds(c.search, text))
-    if due_before is not None:
-        wanted.append(c.due_at < due_before)
+    if query.due_before is not None:
+        wanted.append(c.due_at < query.due_before)
         order = (c.due_at, c.key)
-    return select(c.body).where(*wanted).order_by(*order).limit(limit).offset(offset)
+    return _paged(select(c.body).where(*wanted).order_by(*order), query)
 
 
 def _is_alive(model: ColumnElement[str]) -> ColumnElement[bool]:
     return model.in_(select(models.c.id).where(models.c.deleted_at.is_(None)))
 
 
-def _named(nodes: Any, text: str, tag: str | None) -> list[ColumnElement[bool]]:
+def _named(table: Any, query: ModelQuery | NodeQuery) -> list[ColumnElement[bool]]:
+    """Say that a model or node has the text and the tag that are looked for."""
     wanted: list[ColumnElement[bool]] = []
-    if text:
-        wanted.append(_holds(nodes.c.search, text))
-    if tag is not None:
-        wanted.append(_holds(nodes.c.tag_search, f"\n{tag}\n"))
+    if text := fold(query.text):
+        wanted.append(_holds(table.c.search, text))
+    if query.tag is not None:
+        wanted.append(_holds(table.c.tag_search, f"\n{fold(query.tag)}\n"))
     return wanted
+
+
+def _paged(statement: _Rows, page: Page) -> _Rows:
+    return statement.limit(page.limit).offset(page.offset)
 
 
 def count(table: Table[Any]) -> _Rows:
