@@ -244,17 +244,21 @@ def diff(
 @app.command()
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Check this installation and the store, and say what is missing."""
-    from studio.doctor import examine
+    from studio.doctor import examine, rows
 
     facts, trouble = examine(store)
     if as_json:
         terminal.document({"ok": not trouble, "facts": facts, "trouble": trouble})
     else:
-        terminal.table(("what", "found"), [(name, str(value)) for name, value in facts.items()], empty="")
+        terminal.table(("what", "found"), list(rows(facts)), empty="")
         for sentence in trouble:
             terminal.err.print(f"! {sentence}", markup=False)
     if trouble:
         raise typer.Exit(terminal.ENVIRONMENT)
+
+
+def _told(what: str) -> None:
+    terminal.err.print(what, markup=False)
 
 
 @app.command()
@@ -266,6 +270,8 @@ def bench(
         str | None,
         typer.Option("--store", help="An empty store for 'stores'. Default: a DuckDB file.", show_default=False),
     ] = None,
+    models: Annotated[int, typer.Option(min=100, help="How many models 'stores' fills in.")] = 10_000,
+    steps: Annotated[int, typer.Option(min=1, help="How many finished steps 'stores' fills in.")] = 1_000_000,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the engine or a store on this machine, against the same work in plain Python or the goal."""
@@ -277,7 +283,7 @@ def bench(
         if name == "stores":
             from engine.store_benchmarks import measure_store
 
-            found = measure_store(store, told=lambda what: terminal.err.print(what, markup=False))
+            found = list(measure_store(store, models=models, steps=steps, told=_told))
         else:
             found = [measure(case) for case in ([name] if name in CASES else CASES)]
     if as_json:

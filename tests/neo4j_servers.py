@@ -4,7 +4,7 @@ Its parts come from Maven Central into the user's cache, once; it needs Java 17 
 share a server, and a keeper stops it when the last of them is gone, see `tests.servers`.
 
 python -m tests.neo4j_servers fetch             get the parts, as CI does beforehand
-python -m tests.neo4j_servers keep FOLDER PORT  what the keeper runs
+python -m tests.neo4j_servers keep FOLDER OPTION…  what the keeper runs
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ server.memory.pagecache.size=64m
 db.tx_log.preallocate=false
 db.tx_log.rotation.size=32m
 """
+_SMALL = ("-Xms192m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""What the tests need: a server that starts soon."""
 _OPENED = ("java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch", "java.base/java.lang")
 
 
@@ -134,14 +136,14 @@ def _is_fetched():
     return classpath.exists() and all(Path(part).exists() for part in classpath.read_text().split(os.pathsep))
 
 
-def start(folder, *, port=None, password=None):
+def start(folder, *, port=None, password=None, java=_SMALL):
     """Start a server with its data in `folder` and return it once it answers; it ends with the holders of 'users'."""
     home, port = folder / "home", port or free_port()
     (home / "conf").mkdir(parents=True, exist_ok=True)
     (home / "conf" / "neo4j.conf").write_text(_SETTINGS.format(port=port), encoding="utf-8")
     with (folder / "log").open("a", encoding="utf-8") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.neo4j_servers", "keep", str(folder), str(port)],
+            [sys.executable, "-m", "tests.neo4j_servers", "keep", str(folder), *java],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     _held.append(keeper)
@@ -155,12 +157,11 @@ def java_of(folder):
     return int((folder / "pid").read_text())
 
 
-def keep(folder, port):
+def keep(folder, *java):
     """Run the server until nobody holds 'users' any more, then stop it and remove the folder."""
-    del port
     home = folder / "home"
     command = [
-        "java", "-Xms192m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        "java", *java,
         *(f"--add-opens={name}=ALL-UNNAMED" for name in _OPENED),
         "-cp", (_CACHE / "classpath").read_text(), "org.neo4j.server.CommunityEntryPoint",
         f"--home-dir={home}", f"--config-dir={home / 'conf'}", "--console-mode",
@@ -198,6 +199,6 @@ def _insist(server, password, database, query, log):
 
 if __name__ == "__main__":
     if sys.argv[1] == "keep":
-        keep(Path(sys.argv[2]), int(sys.argv[3]))
+        keep(Path(sys.argv[2]), *sys.argv[3:])
     else:
         sys.exit(fetch())

@@ -17,7 +17,7 @@ from engine.tethers import Registry
 WRITERS = 8
 
 
-@pytest.fixture(params=[24, pytest.param(1_250, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])])
+@pytest.fixture(params=[10, pytest.param(1_250, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])])
 def each(request):
     """How often each of the eight writes; 10,000 operations in all in the slow program."""
     return request.param

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from studio.cli import app
+from studio.doctor import rows
 
 ROOT = Path(__file__).parent.parent.parent
 PENGUINS = str(ROOT / "assets" / "demos" / "penguins.json")
@@ -74,7 +76,32 @@ def test_the_doctor_tells_what_is_there(treadle) -> None:
     found = json.loads(treadle("doctor", "--json").stdout)
     assert found["ok"] is True
     assert found["facts"]["ledger"] == "0 entries verified"
-    assert "duckdb" in treadle("doctor").stdout
+    plain = treadle("doctor").stdout
+    assert re.search(r"^kind +duckdb", plain, re.MULTILINE)
+    assert re.search(
+        r"^statements +statements \d+, mean [\d.]+ ms, longest [\d.]+ ms, slow 0, pool size", plain, re.MULTILINE
+    )
+    assert re.search(r"^cache +kind memory, entries 1, hits 0, misses 1, hit 0%", plain, re.MULTILINE)
+    assert "{" not in plain
+
+
+def test_the_doctor_shows_each_slow_statement_with_its_plan() -> None:
+    slow = [
+        {"ms": 412.5, "statement": "SELECT 1", "plan": "SEQ_SCAN"},
+        {"ms": 300.0, "statement": "COPY", "plan": None},
+    ]
+    facts = {
+        "size_bytes": 1_500_000,
+        "statements": {"mean_ms": 2, "slow": slow, "pool": {}},
+        "cache": {"hit_ratio": 0.89},
+    }
+    assert list(rows(facts)) == [
+        ("size", "1.5 MB"),
+        ("statements", "mean 2 ms, slow 2"),
+        ("slow statement", "412.5 ms: SELECT 1\nSEQ_SCAN"),
+        ("slow statement", "300.0 ms: COPY"),
+        ("cache", "hit 89%"),
+    ]
 
 
 def test_one_case_is_measured(treadle) -> None:

@@ -72,6 +72,8 @@ class DuckDB:
                 if found < schema.SCHEMA_VERSION:
                     self._upgrade(found, migrate=migrate)
                 check_tables(self._engine, path)
+                with self._handle.cursor() as cursor:
+                    cursor.execute("SELECT $1", [1])  # the driver loads pandas now: no statement of ours is that slow
         except BaseException:
             self.close()
             raise
