@@ -170,6 +170,17 @@ class Journal(Protocol):
         """Take a run for this process; False while another live process has it."""
         ...
 
+    def claim_next(self) -> str | None:
+        """Take the oldest unfinished run that no live process has, this one included; None if there is none.
+
+        Several may ask at once: each run is given once.
+        """
+        ...
+
+    def held(self) -> set[str]:
+        """Return the runs that another live process has."""
+        ...
+
     def forget(self, run: str) -> None:
         """Drop the records and the claim of a sealed run."""
         ...

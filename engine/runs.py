@@ -132,6 +132,7 @@ class Runs:
         if sealed is not None and sealed.status in _ENDED:
             self._journal.forget(run)
             raise NotResumable(run=run, reason=f"it has ended: {sealed.status}")
+        self._tethers.load_all(kept.options.get("tethers") or ())
         model, source = self._as_it_ran(kept)
         plan = compile_plan(model, self._tethers, source)
         inputs = {name: load(value, self._services.blobs) for name, value in kept.inputs.items()}
@@ -139,16 +140,28 @@ class Runs:
         return self._launch(again, plan, inputs, watch, recover(records))
 
     def interrupted(self) -> list[Run]:
-        """Return the runs that were begun, have not ended and are not under way in this process."""
-        found: list[Run] = []
-        for name in self._journal.unfinished():
-            if name in self._live:
-                continue
-            begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
-            sealed = self._catalog.run(name)
-            if begun is not None and (sealed is None or sealed.status not in _ENDED):
-                found.append(sealed or Run.model_validate_json(begun.body))
-        return found
+        """Return the runs that were begun, have not ended and are not under way, here or in another program."""
+        elsewhere = self._journal.held()
+        names = [name for name in self._journal.unfinished() if name not in elsewhere and name not in self._live]
+        return [run for name in names if (run := self._begun(name)) is not None]
+
+    def take_interrupted(self) -> Run | None:
+        """Claim the interrupted run that was begun first, to be resumed here; None if there is none.
+
+        Several programs may ask at once: each run is given to one of them.
+        """
+        while (name := self._journal.claim_next()) is not None:
+            if (run := self._begun(name)) is not None:
+                return run
+        return None
+
+    def _begun(self, name: str) -> Run | None:
+        """Return a run of the journal, unless it has ended or only its end was written."""
+        begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
+        sealed = self._catalog.run(name)
+        if begun is None or (sealed is not None and sealed.status in _ENDED):
+            return None
+        return sealed or Run.model_validate_json(begun.body)
 
     # ---- looking ----------------------------------------------------------------------------------------------
 
@@ -176,6 +189,10 @@ class Runs:
         """Return the handle of a run that is under way in this process."""
         course = self._live.get(run)
         return RunHandle(self.steps, course) if course is not None else None
+
+    def is_elsewhere(self, run: str) -> bool:
+        """Return whether another program that lives has the run under way."""
+        return run in self._journal.held()
 
     def steps(self, run: str) -> Sequence[Step]:
         """Return the steps of a run: sealed ones from the store, others folded from the journal."""

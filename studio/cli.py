@@ -18,6 +18,7 @@ from studio import run_report, store_commands, terminal
 from studio.store_commands import JsonOption, StoreOption
 
 if TYPE_CHECKING:
+    from engine.domain.runs import Run
     from engine.engine import Engine
 
 app = typer.Typer(
@@ -109,14 +110,8 @@ def resume(
 ) -> None:
     """Take up runs that a crash or a stop interrupted. What is done is not repeated."""
     with opened(store, tethers) as engine:
-        waiting = engine.runs.interrupted()
-        if run_id is not None:
-            waiting = [run for run in waiting if run.id == run_id or run.id.endswith(run_id)] or [
-                engine.runs.get(run_id)
-            ]
         handles = []
-        for interrupted in waiting:
-            engine.tethers.load_all(interrupted.options.get("tethers") or ())
+        for interrupted in _to_resume(engine, run_id):
             with terminal.progress(interrupted.steps_total) as watch:
                 handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
         if as_json:
@@ -128,6 +123,16 @@ def resume(
                 run_report.print_run(engine, handle, as_json=False, leave=False)
         if any(handle.status != "succeeded" for handle in handles):
             raise typer.Exit(terminal.BAD)
+
+
+def _to_resume(engine: Engine, run_id: str | None) -> Iterator[Run]:
+    """Give one run, or all interrupted ones that no other program takes up meanwhile."""
+    if run_id is None:
+        while (run := engine.runs.take_interrupted()) is not None:
+            yield run
+        return
+    waiting = [run for run in engine.runs.interrupted() if run.id == run_id or run.id.endswith(run_id)]
+    yield from waiting or [engine.runs.get(run_id)]
 
 
 @app.command()

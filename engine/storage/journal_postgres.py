@@ -64,6 +64,7 @@ _FREE_RUN = f"""
     WHERE runs.run <> ALL (%s) AND (claims.owner IS NULL OR NOT {_IS_LIVE})
     ORDER BY runs.number LIMIT 1 FOR UPDATE OF runs SKIP LOCKED
 """  # noqa: S608  (as above)
+_HELD = f"SELECT run FROM journal_claims AS claims WHERE owner <> %s AND {_IS_LIVE}"  # noqa: S608  (as above)
 _FORGET = (
     "DELETE FROM journal_records WHERE run = (SELECT number FROM journal_runs WHERE run = %s)",
     "DELETE FROM journal_runs WHERE run = %s",
@@ -134,7 +135,7 @@ class PostgresJournal:
     def claim_next(self) -> str | None:
         """Take the oldest unfinished run that nobody who lives has, and return it; None if there is none.
 
-        Several may ask at once: a run that another one is looking at is passed over.
+        A run that another one is looking at is passed over.
         """
         self._queue.sync()
         tried: list[str] = []
@@ -147,6 +148,11 @@ class PostgresJournal:
                     tried.append(row[0])
                     if connection.execute(_CLAIM, {"run": row[0], "owner": self._owner}).fetchone():
                         return row[0]
+
+    def held(self) -> set[str]:
+        """Return the runs that another instance has that lives."""
+        with self._using() as connection:
+            return {run for (run,) in connection.execute(_HELD, (self._owner,))}
 
     def forget(self, run: str) -> None:
         """Drop the records and the claim of a sealed run."""

@@ -29,6 +29,7 @@ _INSERT = "INSERT INTO records (run, position, kind, path, attempt, ts_us, body,
 _RECORDS = "SELECT position, kind, path, attempt, ts_us, body, crc FROM records WHERE run = ? ORDER BY position"
 _NAMES = "SELECT run, name_crc FROM runs ORDER BY number"
 _STRAY = "SELECT 1 FROM records WHERE run NOT IN (SELECT number FROM runs) LIMIT 1"
+_CLAIMS = "SELECT run, pid, started, host FROM claims"
 _CLAIM = "INSERT OR REPLACE INTO claims (run, pid, started, host) VALUES (?, ?, ?, ?)"
 
 
@@ -79,13 +80,25 @@ class SqliteJournal:
     def claim(self, run: str) -> bool:
         """Take a run for this process; False while another live process has it."""
         with self._using() as connection, _transaction(connection):
-            row = connection.execute("SELECT pid, started, host FROM claims WHERE run = ?", (run,)).fetchone()
-            if row is not None:
-                owner = Owner(*row)
-                if owner != self._owner and is_alive(owner):
-                    return False
+            if _live_owners(connection).get(run, self._owner) != self._owner:
+                return False
             connection.execute(_CLAIM, (run, *self._owner))
             return True
+
+    def claim_next(self) -> str | None:
+        """Take the oldest unfinished run that no live process has, and return it; None if there is none."""
+        self._queue.sync()
+        with self._using() as connection, _transaction(connection):
+            taken = _live_owners(connection)
+            found = next((run for run in self._names(connection) if run not in taken), None)
+            if found is not None:
+                connection.execute(_CLAIM, (found, *self._owner))
+            return found
+
+    def held(self) -> set[str]:
+        """Return the runs that another live process has."""
+        with self._using() as connection:
+            return {run for run, owner in _live_owners(connection).items() if owner != self._owner}
 
     def forget(self, run: str) -> None:
         """Drop the records and the claim of a sealed run."""
@@ -170,6 +183,13 @@ def _insert(connection: sqlite3.Connection, batch: list[JournalRecord]) -> None:
             rows.append((number, position, *record[1:], crc))
         connection.executemany(_INSERT, rows)
         connection.execute(_COUNT, (position, crc, number))
+
+
+def _live_owners(connection: sqlite3.Connection) -> dict[str, Owner]:
+    """Return who has which run, those that have ended left out."""
+    claims = {run: Owner(*owner) for run, *owner in connection.execute(_CLAIMS)}
+    living = {owner for owner in set(claims.values()) if is_alive(owner)}
+    return {run: owner for run, owner in claims.items() if owner in living}
 
 
 def _tail(connection: sqlite3.Connection, run: str) -> _Tail | None:

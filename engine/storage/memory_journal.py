@@ -22,6 +22,7 @@ class MemoryJournal:
         self._closed = False
         self._tickets = 0
         self._records: dict[str, list[JournalRecord]] = {}
+        self._claimed: set[str] = set()
 
     def append(self, record: JournalRecord) -> int:
         """Keep a record and return its ticket."""
@@ -48,13 +49,27 @@ class MemoryJournal:
     def claim(self, run: str) -> bool:
         """Return True: there is no other process."""
         with self._open():
-            del run
+            self._claimed.add(run)
             return True
+
+    def claim_next(self) -> str | None:
+        """Take the oldest run that is not taken."""
+        with self._open():
+            found = next((run for run in self._records if run not in self._claimed), None)
+            if found is not None:
+                self._claimed.add(found)
+            return found
+
+    def held(self) -> set[str]:
+        """Return nothing: there is no other process."""
+        with self._open():
+            return set()
 
     def forget(self, run: str) -> None:
         """Drop the records of a run."""
         with self._open():
             self._records.pop(run, None)
+            self._claimed.discard(run)
 
     def close(self) -> None:
         """Refuse further use. Calling it twice is harmless."""

@@ -65,7 +65,7 @@ class RunState(param.Parameterized):
         """
         super().__init__()
         self._engine = engine
-        self.live = False
+        self.live = self.here = False
         self.run: Run = self._read(run)
         self.steps: dict[str, Step] = {}
         self.rows: list[TimelineRow] = []
@@ -255,9 +255,10 @@ class RunState(param.Parameterized):
         return model
 
     def _read(self, identifier: str) -> Run:
-        """Read the run and whether it is under way here; one that ends in between is read again."""
+        """Read the run and whether it is under way, here or elsewhere; one that ends in between is read again."""
         run = self._engine.runs.get(identifier)
-        self.live = run.status not in _ENDED and self._engine.runs.live(run.id) is not None
+        self.here = run.status not in _ENDED and self._engine.runs.live(run.id) is not None
+        self.live = self.here or (run.status not in _ENDED and self._engine.runs.is_elsewhere(run.id))
         return run if self.live or run.status in _ENDED else self._engine.runs.get(run.id)
 
     def _load_steps(self) -> None:

@@ -95,7 +95,7 @@ class RunPage:
             Badge(word_of(state.status), tone, _ICONS.get(tone)),
             Badge(" · ".join(facts), title=f"Started {exact(state.began)} · run {run.id}"),
         ]
-        self._cancel.visible = state.live
+        self._cancel.visible = state.here
         self._resume.visible = state.status in ("interrupted", "paused") and not state.live
         self._again.visible = state.ended
 

@@ -43,8 +43,8 @@ def status_pill(status: str) -> Markup:
 
 
 def status_of(engine: Engine, run: Run) -> tuple[Run, str]:
-    """Return the run as it is now and its status: 'interrupted' for one that has no end and is not under way here."""
-    if run.status not in _UNENDED or engine.runs.live(run.id) is not None:
+    """Return the run as it is now and its status: 'interrupted' for one that has no end and that nobody runs."""
+    if run.status not in _UNENDED or engine.runs.live(run.id) is not None or engine.runs.is_elsewhere(run.id):
         return run, run.status
     again = engine.runs.get(run.id)  # it may have ended since it was read
     return again, "interrupted" if again.status in _UNENDED else again.status

@@ -64,6 +64,42 @@ def test_a_process_can_claim_its_own_run_again(journal):
     assert journal.claim("r1")
 
 
+def test_the_next_run_is_the_oldest_that_nobody_has(journal):
+    for run in ("r3", "r1", "r2"):
+        journal.append(record(1, run=run))
+    journal.sync(journal.append(record(2, run="r2")))
+    assert journal.claim("r1")
+    assert [journal.claim_next() for _ in range(3)] == ["r3", "r2", None]
+    journal.forget("r3")
+    journal.sync(journal.append(record(3, run="r3")))
+    assert journal.claim_next() == "r3"
+
+
+def test_what_this_process_has_is_held_by_no_other(journal):
+    journal.sync(journal.append(record(1)))
+    assert journal.held() == set()
+    assert journal.claim_next() == "r1"
+    assert journal.held() == set()
+
+
+def test_eight_threads_take_each_run_once(journal):
+    for number in range(24):
+        ticket = journal.append(record(1, run=f"r{number}"))
+    journal.sync(ticket)
+    given = []
+
+    def work():
+        while (run := journal.claim_next()) is not None:
+            given.append(run)
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(given) == sorted(f"r{number}" for number in range(24))
+
+
 def test_a_closed_journal_refuses_everything(journal):
     ticket = journal.append(record(1))
     journal.close()
@@ -75,6 +111,8 @@ def test_a_closed_journal_refuses_everything(journal):
         lambda: journal.claim("r1"),
         lambda: journal.forget("r1"),
         journal.unfinished,
+        journal.claim_next,
+        journal.held,
     )
     for use in uses:
         with pytest.raises(JournalBroken):

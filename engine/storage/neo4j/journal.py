@@ -74,6 +74,11 @@ _CLAIM = f"""
     WITH DISTINCT c MATCH (me:JournalOwner {{organization: $organization, id: $owner}}) MERGE (c)-[:HELD_BY]->(me)
     RETURN true AS is_ours
 """
+_HELD = f"""
+    MATCH (c:JournalClaim {{organization: $organization}})-[:HELD_BY]->(o:JournalOwner)
+    WHERE c.uid IS NOT NULL AND o.seen_at >= datetime() - duration({{seconds: {_LEASE_S}}})
+    RETURN c.run AS run, o.id AS owner
+"""
 _LEAVE = "MATCH (o:JournalOwner {organization: $organization, id: $owner}) DETACH DELETE o"
 
 
@@ -87,6 +92,9 @@ class _Tail(NamedTuple):
 
 class Neo4jJournal:
     """A journal in a database, which several processes may have open. Safe to use from any thread."""
+
+    _choosing: ClassVar[Lock] = Lock()
+    """The journals of a process are one owner to the server: they take turns here."""
 
     def __init__(self, url: str, *, organization: str = "local") -> None:
         """Open the journal of an organization, and make the schema if there is none.
@@ -135,6 +143,16 @@ class Neo4jJournal:
             facts = {"uid": uid_of(run), "run": run, "owner": owner}
             return self._database.write(lambda cypher: cypher.first(_CLAIM, **facts)) is not None
 
+    def claim_next(self) -> str | None:
+        """Take the oldest unfinished run that no live process has, and return it; None if there is none."""
+        with self._choosing:
+            taken = self._holders()
+            return next((run for run in self.unfinished() if run not in taken and self.claim(run)), None)
+
+    def held(self) -> set[str]:
+        """Return the runs that another live process has."""
+        return {run for run, owner in self._holders().items() if owner != self._presence.owner}
+
     def forget(self, run: str) -> None:
         """Drop the records and the claim of a sealed run."""
         self._queue.sync()
@@ -151,6 +169,12 @@ class Neo4jJournal:
         self._queue.close()
         self._presence.end()
         self._database.close()
+
+    def _holders(self) -> dict[str, str]:
+        """Return who has which run, those left out that were not seen for a while."""
+        with self._telling():
+            rows = self._database.read(lambda cypher: cypher.rows(_HELD))
+        return {row["run"]: row["owner"] for row in rows}
 
     def _write(self, batch: list[JournalRecord]) -> None:
         """Write a batch in one transaction. When its COMMIT gets no answer, what is there tells whether it was done."""
@@ -211,7 +235,7 @@ class _Presence:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._where = (database.place, database.organization)
-        self._owner = " ".join(map(str, this_process()))
+        self.owner = " ".join(map(str, this_process()))
         self._leaving = Event()
         self._beats: Thread | None = None
         with self._guard:
@@ -224,7 +248,7 @@ class _Presence:
             if self._beats is None and not self._leaving.is_set():
                 self._beats = Thread(target=self._go_on, name="treadle-journal-presence", daemon=True)
                 self._beats.start()
-        return self._owner
+        return self.owner
 
     def end(self) -> None:
         """Leave; the last journal of this process lets its claims go."""
@@ -237,10 +261,10 @@ class _Presence:
         if self._beats is not None:
             self._beats.join()
             if is_last:
-                self._quietly(lambda: self._database.write(lambda cypher: cypher.do(_LEAVE, owner=self._owner)))
+                self._quietly(lambda: self._database.write(lambda cypher: cypher.do(_LEAVE, owner=self.owner)))
 
     def _beat(self) -> None:
-        self._database.write(lambda cypher: cypher.do(_BEAT, owner=self._owner))
+        self._database.write(lambda cypher: cypher.do(_BEAT, owner=self.owner))
 
     def _go_on(self) -> None:
         while not self._leaving.wait(_BEAT_S):

@@ -10,7 +10,7 @@ import hashlib
 from contextlib import suppress
 
 from engine.domain.events import GENESIS_HASH
-from engine.errors import LedgerTampered, StoreCorrupted, StoreNewer, StoreUnreachable
+from engine.errors import LedgerTampered, StoreConflict, StoreCorrupted, StoreNewer, StoreUnreachable
 from engine.storage.neo4j.database import Cypher, Database
 
 _LONGEST_KEY_BYTES = 1_000
@@ -77,7 +77,8 @@ _TAKE_LOCK = """
 """
 _SET_VERSION = "MATCH (s:TreadleSchema {id: 'treadle'}) SET s.version = $version"
 _AWAIT = "CALL db.awaitIndexes(60)"
-"""Queries need not wait for indexes, and servers that speak Bolt without being Neo4j may not know it."""
+"""Queries need not wait for indexes."""
+_LACK_A_KEY = "CREATE (a:Model {organization: $probe}), (b:Model {organization: $probe}) DETACH DELETE a, b"
 _HEADS = """
     OPTIONAL MATCH (h:LedgerHead {organization: $organization})
     RETURN h IS NOT NULL AS is_there,
@@ -119,11 +120,21 @@ def _version(database: Database) -> int:
     return version
 
 
+def _refuse_strangers(database: Database) -> None:
+    """Raise `StoreUnreachable` for a server that speaks Bolt and Cypher but has not the constraints of Neo4j."""
+    try:
+        database.write(lambda cypher: cypher.do(_LACK_A_KEY, probe="treadle probe"))
+    except StoreConflict:
+        reason = "what answers there speaks Bolt but is not Neo4j 5: check host and port in its URL"
+        raise StoreUnreachable(path=database.place, reason=reason) from None
+
+
 def _migrate(database: Database, cypher: Cypher) -> None:
     """Apply what is missing while the lock node is ours. A schema can't be changed where data is: another session."""
     found = cypher.first(_TAKE_LOCK) or {"version": 0}
     for statements in MIGRATIONS[found["version"] :]:
         database.change(*statements)
+    _refuse_strangers(database)
     with suppress(StoreUnreachable):
         database.change(_AWAIT)
     cypher.do(_SET_VERSION, version=SCHEMA_VERSION)
