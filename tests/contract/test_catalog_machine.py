@@ -6,10 +6,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.domain.entities import KnowledgeDocument
-from engine.domain.nodes import Stage
+from engine.domain.edits import AddNode, Change, Configure, Describe
+from engine.domain.entities import End, KnowledgeDocument, Link
+from engine.domain.model import FunctionModel, Wire
+from engine.domain.nodes import Boundary, Stage
 from engine.domain.queries import EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
 from engine.domain.values import Semver
 from engine.domain.writes import (
@@ -25,9 +27,12 @@ from engine.domain.writes import (
     UpdateModel,
 )
 from engine.errors import TreadleError
+from engine.expressions import Cel
 from engine.ledger.verification import verify
+from engine.models import Models
 from engine.storage.memory import MemoryCatalog
 from engine.storage.sql.duckdb import open_duckdb
+from engine.tethers import Registry
 from tests.contract.samples import ODD_TEXTS, at, batch, draft, model, run, step, version
 
 names = st.sampled_from(["Straße", "STRASSE", "Plain", "plain ", *ODD_TEXTS[:4]])
@@ -81,17 +86,74 @@ writes = st.one_of(
 )
 
 
+class Ticking:
+    """A clock of its own for each store: the same times and ids as long as both are asked the same."""
+
+    def __init__(self):
+        self._count = 0
+
+    def now(self):
+        self._count += 1
+        return at(self._count)
+
+    def new_id(self):
+        self._count += 1
+        return f"id-{self._count}"
+
+    def noise(self):
+        return 0.0
+
+    def monotonic(self):
+        return 0.0
+
+
+REGISTRY, CEL = Registry(), Cel()
+CONTRACT = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
+VALID = FunctionModel(
+    id="valid",
+    name="Valid",
+    nodes={
+        "in": Boundary(id="in", name="In", boundary="input", input_contract=CONTRACT),
+        "out": Boundary(id="out", name="Out", boundary="output", output_contract=CONTRACT),
+    },
+    wires={"w": Wire(id="w", source="in", source_port="x", target="out", target_port="x")},
+)
+"""What can be published as it is."""
+
+
 class Catalogs(RuleBasedStateMachine):
     """Do the same to both and compare."""
 
     def __init__(self):
         super().__init__()
+        self.memory, self.store = MemoryCatalog(), self.begin()
+        self.clocks = Ticking(), Ticking()
+        self.made = []
+
+    def begin(self):
+        """Open a new store and return its catalog."""
         self.directory = Path(tempfile.mkdtemp())
-        self.path = self.directory / "store.duckdb"
-        self.memory, self.duckdb = MemoryCatalog(), open_duckdb(self.path)
+        return self.open()
+
+    def open(self):
+        """Open the store again."""
+        return open_duckdb(self.directory / "store.duckdb")
+
+    def end(self):
+        """Clear away what was opened."""
+        shutil.rmtree(self.directory)
 
     def both(self, work):
-        return self.outcome(work, self.memory), self.outcome(work, self.duckdb)
+        return self.outcome(work, self.memory), self.outcome(work, self.store)
+
+    def both_models(self, work):
+        """Do something to the models of both, and compare; return what came out."""
+        right, found = (
+            self.outcome(lambda catalog, clock=clock: work(Models(catalog, clock, REGISTRY, CEL)), catalog)
+            for catalog, clock in zip((self.memory, self.store), self.clocks, strict=True)
+        )
+        assert found == right
+        return right
 
     def outcome(self, work, catalog):
         try:
@@ -122,10 +184,40 @@ class Catalogs(RuleBasedStateMachine):
         )
         assert found == right
 
+    @rule(name=names, valid=st.booleans())
+    def create(self, name, valid):
+        made = self.both_models(lambda models: models.add(VALID, name=name) if valid else models.create(name))
+        self.made += [made.id] if isinstance(made, FunctionModel) else []
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), name=names, key=st.sampled_from(["a", "b"]), behind=st.integers(0, 1))
+    def edit(self, data, name, key, behind):
+        model = data.draw(st.sampled_from(self.made))
+        current = self.memory.model(model)
+        described = Describe(changes=(Change(path=("description",), value=name),))
+        named = Configure(id=key, changes=(Change(path=("name",), value=name),))
+        edits = (described, named if key in current.nodes else AddNode(node=Stage(id=key, name=name)))
+        base = max(0, current.revision - behind)
+        self.both_models(lambda models: models.save(model, edits, base_revision=base))
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), verb=st.sampled_from(["publish", "archive", "delete", "recover"]))
+    def change(self, data, verb):
+        model = data.draw(st.sampled_from(self.made))
+        self.both_models(lambda models: getattr(models, verb)(model))
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), type_=st.sampled_from(["nested", "documents"]), expected=st.none() | st.just(0))
+    def link(self, data, type_, expected):
+        ends = [End(feature="function-model", entity=data.draw(st.sampled_from(self.made))) for _ in range(2)]
+        made = Link(id="l", source=ends[0], target=ends[1], type=type_, created_at=at(1), created_by="you", revision=1)
+        right, found = self.both(lambda catalog: catalog.commit(PutEntity(entity=made, expected_revision=expected)))
+        assert found == right
+
     @rule()
     def open_again(self):
-        self.duckdb.close()
-        self.duckdb = open_duckdb(self.path)
+        self.store.close()
+        self.store = self.open()
 
     @invariant()
     def are_equal(self):
@@ -137,15 +229,16 @@ class Catalogs(RuleBasedStateMachine):
         with catalog.ledger() as (head, rows):
             verified = verify(rows, head)
         return (
-            [catalog.model(each) for each in known],
-            [catalog.batches(each) for each in known],
-            [catalog.versions(each) for each in known],
+            [catalog.model(each) for each in (*known, *self.made)],
+            [catalog.batches(each) for each in (*known, *self.made)],
+            [catalog.versions(each) for each in (*known, *self.made)],
             [catalog.steps(f"r{number}") for number in (1, 2, 3)],
             [catalog.version("m1", Semver(major=1, minor=number)) for number in (1, 2)],
             catalog.models(),
             catalog.nodes(),
             catalog.edges(),
             catalog.entities(EntityQuery(kind="knowledge")),
+            [catalog.entities(EntityQuery(kind="link", about=each)) for each in self.made],
             catalog.runs(),
             catalog.entries(),
             catalog.head(),
@@ -153,11 +246,11 @@ class Catalogs(RuleBasedStateMachine):
         )
 
     def teardown(self):
-        self.duckdb.close()
-        shutil.rmtree(self.directory)
+        self.store.close()
+        self.end()
 
 
 Catalogs.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=12, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestCatalogs = Catalogs.TestCase

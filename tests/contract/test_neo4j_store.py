@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.domain.nodes import Stage
-from engine.domain.queries import EntityQuery
+from engine.domain.queries import EntityQuery, ModelQuery
 from engine.domain.writes import InsertBatch, InsertModel, PutEntity, PutRun, PutSetting, PutSteps, Record, UpdateModel
 from engine.errors import (
     LedgerTampered,
@@ -267,6 +267,26 @@ def test_a_newer_schema_is_refused_and_left(catalog, neo4j_url):
                 opening(neo4j_url)
     finally:
         server.run("MATCH (s:TreadleSchema) SET s.version = $version", version=SCHEMA_VERSION)
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(catalog, neo4j_url):
+    kept = [model(number) for number in range(3)]
+    catalog.commit(*(InsertModel(model=each) for each in kept))
+    server = neo4j_servers.neo4j()
+    back = (
+        "MATCH (t:SearchText)-[:FINDS]->(m) SET m.search = t.text, m.node_search = '' DETACH DELETE t",
+        "DROP CONSTRAINT treadle_searchtext_organization_model",
+        "MATCH (s:TreadleSchema) SET s.version = 1",
+    )
+    for statement in back:
+        server.run(statement)
+    again = open_neo4j(neo4j_url)
+    assert [row.id for row in again.models(ModelQuery(text="model 1"))] == ["m1"]
+    again.commit(UpdateModel(model=kept[1].changed(name="Renamed"), expected_revision=0))
+    assert [row.id for row in again.models(ModelQuery(text="model"))] == ["m2", "m0"]
+    again.close()
+    assert server.run("MATCH (m:Model) WHERE m.search IS NOT NULL RETURN m.id") == []
+    assert server.run("MATCH (s:TreadleSchema) RETURN s.version AS version") == [{"version": SCHEMA_VERSION}]
 
 
 def test_four_open_a_new_database_at_once(neo4j_url):

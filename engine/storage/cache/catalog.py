@@ -40,6 +40,8 @@ _TTL_S = 60.0
 _SETTLE_S = 1.0
 """Commands that are done sooner never begin to listen."""
 _LISTEN_S = 0.5
+_GATHER_S = 0.005
+"""How long news are gathered: those of this program's own commits are known by then."""
 _MODELS = "models"
 
 
@@ -53,6 +55,8 @@ class CachedCatalog:
         self._closing = Event()
         self._starting = Lock()
         self._listener: Thread | None = None
+        self._position = 0
+        """The ledger is known up to here: what this catalog commits itself need not be read again."""
 
     # ---- read through the cache -------------------------------------------------------------------------------
 
@@ -103,31 +107,40 @@ class CachedCatalog:
         """Do all writes or none, and forget what they change."""
         tags = sorted({tag for write in writes for tag in _changed(write)})
         try:
-            return self._catalog.commit(*writes)
+            entries = self._catalog.commit(*writes)
         finally:  # also after an error: a lost answer doesn't say whether it was done
             self._cache.invalidate(tags)
+        with self._starting:
+            if entries and entries[0].sequence == self._position + 1:
+                self._position = entries[-1].sequence
+        return entries
 
     def _listen(self) -> None:
         """Begin to follow the ledger at the first read: a program that only writes has no need to."""
         if self._listener is None:
             with self._starting:
                 if self._listener is None:
-                    head = self._catalog.head().sequence
-                    self._listener = Thread(target=self._follow, args=(head,), name="treadle-cache", daemon=True)
+                    self._position = self._catalog.head().sequence
+                    self._listener = Thread(target=self._follow, name="treadle-cache", daemon=True)
                     self._listener.start()
 
-    def _follow(self, position: int) -> None:
+    def _follow(self) -> None:
         self._closing.wait(_SETTLE_S)
         while not self._closing.is_set():
             try:
-                if self._catalog.wait(position, _LISTEN_S):
-                    entries = self._catalog.entries(EntryQuery(after=position))
-                    self._cache.invalidate(sorted({tag for entry in entries for tag in _told(entry)}))
-                    position = entries[-1].sequence if entries else position
+                seen = self._position
+                if self._catalog.wait(seen, _LISTEN_S) and not self._closing.wait(_GATHER_S) and seen == self._position:
+                    self._take_in(self._catalog.entries(EntryQuery(after=seen)))
             except StoreError:
                 if self._closing.wait(_LISTEN_S):
                     return
                 self._cache.invalidate([_MODELS])
+
+    def _take_in(self, entries: list[Entry]) -> None:
+        """Forget what others changed."""
+        self._cache.invalidate(sorted({tag for entry in entries for tag in _told(entry)}))
+        with self._starting:
+            self._position = max([self._position, *(entry.sequence for entry in entries[-1:])])
 
     # ---- passed on --------------------------------------------------------------------------------------------
 

@@ -89,6 +89,8 @@ class Neo4jCatalog:
         self._turns = Turns()
         """At committing: the server would let one at a time do it anyway, and have the others wait longer."""
         self._news = Condition()
+        self._latest = 0
+        """The last entry that this catalog made: whoever waits for it need not ask the server."""
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
@@ -97,6 +99,7 @@ class Neo4jCatalog:
         with self._turns.taken(writes):
             entries = self._done_once(commit)
         with self._news:
+            self._latest = max([self._latest, *(entry.sequence for entry in entries[-1:])])
             self._news.notify_all()
         return entries
 
@@ -171,7 +174,7 @@ class Neo4jCatalog:
         """Wait until the ledger's head is beyond `after`: told by commits of this process, looking for others'."""
         until = time.monotonic() + timeout_s
         with self._news:
-            while self.head().sequence <= after:
+            while self._latest <= after and self.head().sequence <= after:
                 left = until - time.monotonic()
                 if left <= 0:
                     return False

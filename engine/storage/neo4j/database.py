@@ -34,7 +34,7 @@ _RETRY_S = 20.0
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 1.0
 _FETCH_ROWS = 10_000
-_TRANSACTION_S = 60.0
+_TRANSACTION_S = 300.0
 """After this the server ends a transaction: a program that stops in the middle can't keep the others for longer."""
 _NEVER = f"\uffff no text that is kept {secrets.token_hex(16)} \uffff"
 _COMPONENTS = "CALL dbms.components() YIELD versions, edition RETURN versions[0] AS version, edition LIMIT 1"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from engine.domain.events import Row
 from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, Page, RunQuery
 from engine.storage.folding import fold
 from engine.storage.neo4j.database import Found
@@ -27,14 +28,19 @@ _MODEL_ROW = """
 """
 
 
+_WITH_TEXT = """
+    MATCH (t:SearchText {organization: $organization}) WHERE t.model IS NOT NULL AND t.text CONTAINS $text
+    WITH t MATCH (t)-[:FINDS]->(m) WITH m
+"""
+
+
 def list_models(query: ModelQuery) -> Asked:
     """Return the query for a list of models."""
     wanted = ["m.id IS NOT NULL", "m.deleted_at IS NOT NULL" if query.deleted else "m.deleted_at IS NULL"]
-    if query.text:
-        wanted.append("(m.search CONTAINS $text OR m.node_search CONTAINS $text)")
     if query.tag is not None:
         wanted.append("$tag IN m.tag_keys")
-    cypher = f"MATCH (m:Model {{organization: $organization}}) WHERE {_all(wanted)} {_MODEL_ROW}"
+    found = _WITH_TEXT if query.text else ""
+    cypher = f"{found} MATCH (m:Model {{organization: $organization}}) WHERE {_all(wanted)} {_MODEL_ROW}"
     return Asked(cypher, _parameters(query))
 
 
@@ -89,28 +95,37 @@ def list_runs(query: RunQuery) -> Asked:
     return Asked(cypher, _parameters(query))
 
 
+_ENTRY = ", ".join(f"e.{name}" for name in Row._fields)
+
+
 def list_entries(query: EntryQuery) -> Asked:
-    """Return the query for ledger entries; `before` is given."""
+    """Return the query for ledger entries, with the mark of the head and how many of the last commit's are seen."""
     asked = {"action": query.action, "entity": query.entity, "actor": query.actor}
-    wanted = ["e.sequence > $after", "e.sequence < $before"]
+    wanted = ["e.sequence > $after", "e.sequence <= last"]
+    if query.before is not None:
+        wanted.append("e.sequence < $before")
     wanted += _equal(*((f"e.{name}", name, value) for name, value in asked.items()))
     if query.text:
         wanted.append("e.search CONTAINS $text")
-    cypher = (
-        f"MATCH (e:Entry {{organization: $organization}}) WHERE {_all(wanted)} {ENTRY_ROW} "
-        f"ORDER BY e.sequence {'DESC' if query.newest_first else ''} LIMIT $limit"
-    )
+    cypher = f"""
+        MATCH (h:LedgerHead {{organization: $organization}})
+        WITH h.mark AS mark, [each IN split(h.mark, ' ') | toInteger(each)] AS parts
+        OPTIONAL MATCH (e:Entry {{organization: $organization}})
+        WHERE e.sequence > parts[2] AND e.sequence <= parts[0]
+        WITH mark, parts[0] AS last, count(e) AS seen
+        CALL {{
+            WITH last MATCH (e:Entry {{organization: $organization}}) WHERE {_all(wanted)}
+            WITH e ORDER BY e.sequence {"DESC" if query.newest_first else ""} LIMIT $limit
+            RETURN collect([{_ENTRY}]) AS rows
+        }}
+        RETURN mark, seen, rows
+    """
     return Asked(cypher, {**asdict(query), "text": query.text.lower()})
 
 
-ENTRY_ROW = """
-    RETURN e.sequence AS sequence, e.ts AS ts, e.actor AS actor, e.action AS action, e.entity_kind AS entity_kind,
-        e.entity AS entity, e.run AS run, e.request AS request, e.patch AS patch, e.previous_hash AS previous_hash,
-        e.hash AS hash
-"""
 LEDGER = f"""
-    MATCH (e:Entry {{organization: $organization}}) WHERE e.sequence > $after AND e.sequence <= $last {ENTRY_ROW}
-    ORDER BY e.sequence LIMIT $limit
+    MATCH (e:Entry {{organization: $organization}}) WHERE e.sequence > $after AND e.sequence <= $last
+    RETURN [{_ENTRY}] AS row ORDER BY e.sequence LIMIT $limit
 """
 
 

@@ -18,8 +18,16 @@ _BEFORE = """
     OPTIONAL MATCH (taken:Model {organization: $organization, taken_name: $name})
     RETURN m.revision AS revision, m.points_key AS points_key, m.lines_key AS lines_key, taken.id AS taken
 """
-_CREATE = "CREATE (m:Model) SET m = $properties"
-_UPDATE = "MATCH (m:Model {organization: $organization, id: $model}) SET m = $properties"
+_CREATE = """
+    CREATE (t:SearchText)-[:FINDS]->(m:Model)
+    SET m = $properties, t.organization = $organization, t.model = $model, t.text = $text
+"""
+"""The text that a search looks at has a node of its own: Neo4j reads a node's properties one after the other."""
+_UPDATE = """
+    MATCH (m:Model {organization: $organization, id: $model})
+    MATCH (t:SearchText {organization: $organization, model: $model})
+    SET m = $properties, t.text = $text
+"""
 _ADOPT = (
     """MATCH (m:Model {organization: $organization, id: $model})
     MATCH (v:Version {organization: $organization, model: $model}) WHERE v.number IS NOT NULL
@@ -35,11 +43,14 @@ _ADOPT = (
     MERGE (e)-[:IS]->(m)""",
 )
 """What was there before its model is joined to it."""
-_POINTS = """
-    MATCH (:Model {organization: $organization, id: $model})-[:HAS_NODE]->(n) RETURN n.id AS id, n.digest AS digest
+_BY_ID = "USING INDEX m:Model(organization, id)"
+"""Told to the planner: while there are few relationships yet, it would rather read all of them."""
+_POINTS = f"""
+    MATCH (m:Model {{organization: $organization, id: $model}})-[:HAS_NODE]->(n) {_BY_ID}
+    RETURN n.id AS id, n.digest AS digest
 """
-_LINES = """
-    MATCH (:Model {organization: $organization, id: $model})-[:HAS_NODE]->(s)-[e:WIRE|PRECEDES|IN]->()
+_LINES = f"""
+    MATCH (m:Model {{organization: $organization, id: $model}})-[:HAS_NODE]->(s)-[e:WIRE|PRECEDES|IN]->() {_BY_ID}
     RETURN type(e) AS type, e.id AS id, e.digest AS digest, s.id AS source
 """
 _LABELS = """
@@ -79,7 +90,8 @@ _ADD_LINES = {
     for name in ("WIRE", "PRECEDES", "IN")
 }
 _REMOVE_LINES = {
-    name: f"UNWIND $rows AS row MATCH ({_ends('s')}.source}})-[e:{name}]->() WHERE e.id = row.id DELETE e"
+    name: f"UNWIND $rows AS row MATCH ({_ends('s')}.source}})-[e:{name}]->() "
+    "USING INDEX s:Node(organization, model, id) WHERE e.id = row.id DELETE e"
     for name in ("WIRE", "PRECEDES", "IN")
 }
 
@@ -91,7 +103,7 @@ def insert_model(cypher: Cypher, model: FunctionModel, updated_at: datetime) -> 
         raise StoreConflict
     _refuse_namesake(before, model)
     elements = elements_of(model, model.organization)
-    cypher.do(_CREATE, properties=_properties(model, elements, updated_at))
+    cypher.do(_CREATE, **_changed(model, elements, updated_at))
     _add_points(cypher, model.id, list(elements.points.values()))
     _add_lines(cypher, model.id, elements.lines)
     for statement in _ADOPT:
@@ -107,7 +119,7 @@ def update_model(cypher: Cypher, model: FunctionModel, expected: int, updated_at
         raise StaleRevision(current=before["revision"], based_on=expected)
     _refuse_namesake(before, model)
     elements = elements_of(model, model.organization)
-    cypher.do(_UPDATE, model=model.id, properties=_properties(model, elements, updated_at))
+    cypher.do(_UPDATE, **_changed(model, elements, updated_at))
     stored = _stored_lines(cypher, model.id) if before["lines_key"] != elements.lines_key else None
     if stored is not None:
         _remove_lines(cypher, model.id, elements, stored)
@@ -128,8 +140,8 @@ def _refuse_namesake(before: Found, model: FunctionModel) -> None:
         raise ModelExists(name=model.name)
 
 
-def _properties(model: FunctionModel, elements: Elements, updated_at: datetime) -> Found:
-    return {
+def _changed(model: FunctionModel, elements: Elements, updated_at: datetime) -> Found:
+    properties = {
         "organization": model.organization,
         "id": model.id,
         "name": model.name,
@@ -141,8 +153,6 @@ def _properties(model: FunctionModel, elements: Elements, updated_at: datetime) 
         "owner": model.owner,
         "tags": list(model.tags),
         "tag_keys": [fold(tag) for tag in model.tags],
-        "search": model_search(model),
-        "node_search": "\x00".join(sorted(fold(node.name) for node in model.nodes.values())),
         "nodes": len(model.nodes),
         "updated_at": updated_at,
         "deleted_at": model.deleted_at,
@@ -151,6 +161,7 @@ def _properties(model: FunctionModel, elements: Elements, updated_at: datetime) 
         "check": elements.check,
         "body": elements.body,
     }
+    return {"model": model.id, "properties": properties, "text": model_search(model)}
 
 
 def _change_points(cypher: Cypher, model: str, elements: Elements) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from engine.domain.events import Head, Row
 from engine.domain.model import FunctionModel
@@ -31,10 +30,6 @@ _WHOLE = """
 _MODEL = f"MATCH (m:Model {{organization: $organization, id: $id}}) {_WHOLE}"
 _MODEL_NAMED = f"MATCH (m:Model {{organization: $organization, taken_name: $name}}) {_WHOLE}"
 _MARK = "MATCH (h:LedgerHead {organization: $organization}) RETURN h.mark AS mark"
-_SEEN = """
-    MATCH (e:Entry {organization: $organization}) WHERE e.sequence > $after AND e.sequence <= $last
-    RETURN count(e) AS seen
-"""
 _LAST = "MATCH (e:Entry {organization: $organization}) WHERE e.sequence > 0 RETURN max(e.sequence) AS last"
 
 
@@ -68,18 +63,16 @@ def read_mark(cypher: Cypher) -> Mark:
 
 def read_entries(database: Database, query: EntryQuery) -> list[Row]:
     """Return entries as stored; none is left out that a commit made which is seen otherwise."""
+    wanted = list_entries(query)
 
-    def page(cypher: Cypher, *, alone: bool) -> list[Found]:
-        mark = read_mark(cypher)
-        last = mark.head.sequence
-        seen = cypher.first(_SEEN, after=mark.before, last=last)
-        if not alone and (seen is None or seen["seen"] < last - mark.before):
+    def page(cypher: Cypher, *, alone: bool) -> list[list[Any]]:
+        found = cypher.first(wanted.query, **wanted.parameters) or {"mark": None, "seen": 0, "rows": []}
+        mark = Mark.read(found["mark"])
+        if not alone and found["seen"] < mark.head.sequence - mark.before:
             raise _Torn
-        until = last + 1 if query.before is None else min(query.before, last + 1)
-        wanted = list_entries(replace(query, before=until))
-        return cypher.rows(wanted.query, **wanted.parameters)
+        return found["rows"]
 
-    return [Row(**row) for row in _settled(database, page)]
+    return [Row(*row) for row in _settled(database, page)]
 
 
 @contextmanager
@@ -100,10 +93,10 @@ def _rows(database: Database, last: int) -> Iterator[Row]:
     while True:
         after_page = after
         rows = database.read(lambda cypher: cypher.rows(LEDGER, after=after_page, last=last, limit=_PAGE_ROWS))  # noqa: B023
-        yield from (Row(**row) for row in rows)
+        yield from (Row(*each["row"]) for each in rows)
         if len(rows) < _PAGE_ROWS:
             return
-        after = rows[-1]["sequence"]
+        after = rows[-1]["row"][0]
 
 
 class _Torn(Exception):

@@ -30,8 +30,11 @@ _JOIN_RUN = (
     MATCH (d:Entity {organization: $organization, run: $run}) WHERE d:Decision MERGE (r)-[:DECIDED]->(d)""",
 )
 _JOINED = "MATCH (r:Run {organization: $organization, id: $run}) RETURN r.joined AS joined"
-_REMOVE_ATTEMPTS = """
-    UNWIND $rows AS row MATCH (:Step {organization: $organization, uid: row.uid})-[:ATTEMPT]->(a) DETACH DELETE a
+_BY_UID = "USING INDEX s:Step(organization, uid)"
+"""Told to the planner: while there are few relationships yet, it would rather read all of them, for each row."""
+_REMOVE_ATTEMPTS = f"""
+    UNWIND $rows AS row MATCH (s:Step {{organization: $organization, uid: row.uid}})-[:ATTEMPT]->(a) {_BY_UID}
+    DETACH DELETE a
 """
 _PUT_STEPS = """
     UNWIND $rows AS row MERGE (s:Step {organization: $organization, uid: row.uid})
@@ -51,10 +54,10 @@ _RUNS_AT_TOP = """
     MATCH (r:Run {organization: $organization, id: row.run})
     MATCH (n:Node {organization: $organization, model: r.model, id: row.node}) MERGE (s)-[:RUNS]->(n)
 """
-_RUNS_INSIDE = """
-    UNWIND $rows AS row MATCH (s:Step {organization: $organization, uid: row.uid})-[:PART_OF]->(p:Step)
+_RUNS_INSIDE = f"""
+    UNWIND $rows AS row MATCH (s:Step {{organization: $organization, uid: row.uid}})-[:PART_OF]->(p:Step) {_BY_UID}
     MATCH (p)-[:RUNS]->(:Node)-[:NESTS]->(m:Model)
-    MATCH (n:Node {organization: $organization, model: m.id, id: row.node}) MERGE (s)-[:RUNS]->(n)
+    MATCH (n:Node {{organization: $organization, model: m.id, id: row.node}}) MERGE (s)-[:RUNS]->(n)
 """
 JOIN_WATCHERS = (
     """UNWIND $runs AS run MATCH (w:Entity {organization: $organization, run: run}) WHERE w:Monitor

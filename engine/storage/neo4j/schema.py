@@ -65,6 +65,14 @@ def _index(label: str, properties: tuple[str, ...]) -> str:
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*(_constraint(*each) for each in _UNIQUE), *(_index(*each) for each in _INDEXED)),
+    (
+        _constraint("SearchText", ("organization", "model")),
+        """
+        MATCH (m:Model) WHERE m.id IS NOT NULL AND m.search IS NOT NULL
+        MERGE (t:SearchText {organization: m.organization, model: m.id}) MERGE (t)-[:FINDS]->(m)
+        SET t.text = m.search REMOVE m.search, m.node_search
+        """,
+    ),
 )
 """The statements that lead from each version of the schema to the next; each may be done again."""
 SCHEMA_VERSION = len(MIGRATIONS)

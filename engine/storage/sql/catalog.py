@@ -78,18 +78,26 @@ class SqlCatalog:
         self.organization = organization
         self.database = database
         self._remote = count()
+        self._latest = 0
+        """The last entry that this catalog made: whoever waits for it need not ask the database."""
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
         refuse_foreign(writes, self.organization)
         now = datetime.now(UTC)
-        return self.database.writing(lambda connection: perform(connection, writes, now))
+        return self._told(self.database.writing(lambda connection: perform(connection, writes, now)))
 
     def commit_once(self, commit: str, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none, unless the commit of this id was done already; return the entries it made."""
         refuse_foreign(writes, self.organization)
         now, forget = datetime.now(UTC), next(self._remote) % _FORGET_EVERY == 0
-        return self.database.writing(lambda connection: perform_once(connection, commit, writes, now, forget=forget))
+        done = self.database.writing(lambda connection: perform_once(connection, commit, writes, now, forget=forget))
+        return self._told(done)
+
+    def _told(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        if entries:
+            self._latest = max(self._latest, entries[-1].sequence)
+        return entries
 
     def model(self, model: str) -> FunctionModel | None:
         """Return a model by id, deleted ones included."""
@@ -168,7 +176,7 @@ class SqlCatalog:
 
     def wait(self, after: int, timeout_s: float) -> bool:
         """Wait until the ledger's head is beyond `after`."""
-        return self.database.wait(lambda: self.head().sequence > after, timeout_s)
+        return self.database.wait(lambda: self._latest > after or self.head().sequence > after, timeout_s)
 
     def settings(self) -> dict[str, Json]:
         """Return all settings by key."""
