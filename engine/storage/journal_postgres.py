@@ -16,7 +16,7 @@ import psycopg
 
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
-from engine.storage.journal_queue import JournalQueue, record_crc
+from engine.storage.journal_queue import JournalQueue, QueuedJournal, record_crc
 from engine.storage.sql.postgres_connection import SETTING, address_of, connect, is_conflict, told
 from engine.storage.sql.postgres_opening import open_schema
 
@@ -80,7 +80,7 @@ class _Tail(NamedTuple):
     crc: int
 
 
-class PostgresJournal:
+class PostgresJournal(QueuedJournal):
     """A journal in a database, which several processes may have open. Safe to use from any thread."""
 
     def __init__(self, url: str, *, organization: str = "local") -> None:
@@ -105,14 +105,6 @@ class PostgresJournal:
         except psycopg.Error as error:
             raise told(error, self._place) from None
         self._queue = JournalQueue(self._write, self._broken, _BATCH_RECORDS)
-
-    def append(self, record: JournalRecord) -> int:
-        """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
-        return self._queue.append(record)
-
-    def sync(self, ticket: int) -> None:
-        """Return when every record up to `ticket` is committed; `JournalBroken` if that can't be."""
-        self._queue.sync(ticket)
 
     def read(self, run: str) -> list[JournalRecord]:
         """Return the records of a run in order; `JournalBroken` naming run and position if any is damaged."""

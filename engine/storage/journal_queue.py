@@ -111,6 +111,20 @@ class JournalQueue:
         return None
 
 
+class QueuedJournal:
+    """What a journal with a queue does alike wherever it writes. `_queue` is made by whoever knows where that is."""
+
+    _queue: JournalQueue
+
+    def append(self, record: JournalRecord) -> int:
+        """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
+        return self._queue.append(record)
+
+    def sync(self, ticket: int) -> None:
+        """Return when every record up to `ticket` is on disk or committed; `JournalBroken` if that can't be."""
+        self._queue.sync(ticket)
+
+
 def record_crc(record: Sequence[Any], position: int, previous: int) -> int:
     """Return the CRC-32 of a record's fields, its position and the CRC of the record before."""
     run, kind, path, attempt, ts_us, body = record

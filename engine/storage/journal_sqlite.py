@@ -17,7 +17,7 @@ from zlib import crc32
 
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
-from engine.storage.journal_queue import JournalQueue, record_crc
+from engine.storage.journal_queue import JournalQueue, QueuedJournal, record_crc
 from engine.storage.journal_schema import DAMAGE, open_connection, reason_of
 from engine.storage.process import Owner, is_alive, this_process
 
@@ -41,7 +41,7 @@ class _Tail(NamedTuple):
     crc: int
 
 
-class SqliteJournal:
+class SqliteJournal(QueuedJournal):
     """A journal in one file, which several processes may have open. Safe to use from any thread."""
 
     def __init__(self, path: str | Path) -> None:
@@ -52,14 +52,6 @@ class SqliteJournal:
         self._database = Lock()
         """Held while the connection is used."""
         self._queue = JournalQueue(self._write, self._broken)
-
-    def append(self, record: JournalRecord) -> int:
-        """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
-        return self._queue.append(record)
-
-    def sync(self, ticket: int) -> None:
-        """Return when every record up to `ticket` is on disk; `JournalBroken` if that can't be."""
-        self._queue.sync(ticket)
 
     def read(self, run: str) -> list[JournalRecord]:
         """Return the records of a run in order; `JournalBroken` naming run and position if any is damaged."""

@@ -1,7 +1,5 @@
 """The ledger, as every catalog keeps it: chained in the same transaction, gapless, in order."""
 
-from threading import Thread
-
 import pytest
 
 from engine.domain.events import GENESIS_HASH, Head
@@ -11,33 +9,13 @@ from engine.domain.writes import InsertModel, Record, UpdateModel
 from engine.errors import StaleRevision
 from engine.ledger.chain import link
 from engine.ledger.verification import verify
+from tests.contract.laws import verified
 from tests.contract.samples import ODD_TEXTS, at, draft, model
+from tests.threads import together
 
 
 def sequences(found):
     return [entry.sequence for entry in found]
-
-
-def verified(catalog):
-    with catalog.ledger() as (head, rows):
-        return verify(rows, head)
-
-
-def in_threads(number, work):
-    failures = []
-
-    def guarded(index):
-        try:
-            work(index)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [Thread(target=guarded, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 def test_a_new_ledger_is_empty_and_verifies(catalog):
@@ -91,7 +69,12 @@ def test_odd_text_in_an_entry_is_kept_found_and_verifies(catalog, text):
 
 
 def test_eight_writers_leave_no_gap(catalog):
-    in_threads(8, lambda index: [catalog.commit(Record(draft=draft(n, entity=f"m{index}"))) for n in range(1, 26)])
+    together(
+        *(
+            lambda index=index: [catalog.commit(Record(draft=draft(n, entity=f"m{index}"))) for n in range(1, 26)]
+            for index in range(8)
+        )
+    )
     assert sequences(catalog.entries()) == list(range(1, 201))
     assert (verified(catalog).ok, catalog.head().sequence) == (True, 200)
     for index in range(8):
@@ -102,7 +85,7 @@ def test_eight_writers_leave_no_gap(catalog):
 def test_eight_threads_of_optimistic_updates_lose_nothing(catalog, each):
     catalog.commit(InsertModel(model=model(description="")))
 
-    def count_up(_):
+    def count_up():
         for _ in range(each):
             while not try_once():
                 pass
@@ -116,7 +99,7 @@ def test_eight_threads_of_optimistic_updates_lose_nothing(catalog, each):
             return False
         return True
 
-    in_threads(8, count_up)
+    together(*[count_up] * 8)
     kept = catalog.model("m1")
     assert (kept.description, kept.revision, catalog.head().sequence) == (str(8 * each), 8 * each, 8 * each)
     assert verified(catalog).ok

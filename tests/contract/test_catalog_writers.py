@@ -1,7 +1,5 @@
 """Eight people write at once, to the same model and to models of their own: nothing is lost, torn or hidden."""
 
-from threading import Barrier, Thread
-
 import pytest
 
 from engine.domain.edits import AddNode, Change, Configure, Describe, Move
@@ -9,10 +7,11 @@ from engine.domain.nodes import Stage
 from engine.domain.values import Position
 from engine.errors import EditConflict, StaleRevision
 from engine.expressions import Cel
-from engine.ledger.verification import verify
 from engine.models import Models
 from engine.system import SystemClock
 from engine.tethers import Registry
+from tests.contract.laws import verified
+from tests.threads import together
 
 WRITERS = 8
 
@@ -28,34 +27,13 @@ def people(catalog):
     return [Models(catalog, clock, registry, cel, actor=f"p{number}") for number in range(WRITERS)]
 
 
-def together(*works):
-    """Do all at once, each in a thread of its own; raise what any of them raised."""
-    ready, raised = Barrier(len(works)), []
-
-    def begin(work):
-        ready.wait()
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    threads = [Thread(target=begin, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
-
-
 def is_whole(catalog, model):
     """Check that a model is the fold of its edits and that the ledger verifies."""
     models = people(catalog)[0]
     assert models.at_revision(model, models.get(model).revision) == models.get(model)
     revisions = [revision for revision, _ in catalog.batches(model)]
     assert revisions == list(range(1, models.get(model).revision + 1))
-    with catalog.ledger() as (head, rows):
-        assert verify(rows, head).ok
+    assert verified(catalog).ok
 
 
 def shared_model(writer):

@@ -1,12 +1,11 @@
 """The journal of runs under way, as every store keeps it."""
 
-from threading import Thread
-
 import pytest
 
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
 from tests.contract.samples import ODD_TEXTS
+from tests.threads import together
 
 
 def record(number, run="r1", kind="done", **fields):
@@ -92,11 +91,7 @@ def test_eight_threads_take_each_run_once(journal):
         while (run := journal.claim_next()) is not None:
             given.append(run)
 
-    threads = [Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[work] * 8)
     assert sorted(given) == sorted(f"r{number}" for number in range(24))
 
 
@@ -126,11 +121,7 @@ def test_eight_threads_each_keep_their_order(journal):
             if number % 50 == 0:
                 journal.sync(ticket)
 
-    threads = [Thread(target=work, args=(index,)) for index in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(lambda index=index: work(index) for index in range(8)))
     kept = [*journal.read("r0"), *journal.read("r1")]
     for index in range(8):
         assert [each.ts_us for each in kept if each.path == f"{index}"] == [record(n).ts_us for n in range(300)]

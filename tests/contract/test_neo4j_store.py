@@ -18,12 +18,13 @@ from engine.errors import (
     StoreNewer,
     StoreUnreachable,
 )
-from engine.ledger.verification import verify
 from engine.storage.neo4j import Neo4jBlobs, Neo4jJournal, open_neo4j
 from engine.storage.neo4j.schema import SCHEMA_VERSION
 from tests import neo4j_servers
+from tests.contract.laws import verified
 from tests.contract.samples import batch, draft, entities, everything, model, run, step
 from tests.servers import free_port
+from tests.threads import together
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,28 +34,6 @@ def catalog(neo4j_url):
     opened = open_neo4j(neo4j_url)
     yield opened
     opened.close()
-
-
-def verified(catalog):
-    with catalog.ledger() as (head, rows):
-        return verify(rows, head)
-
-
-def in_threads(*works):
-    failures = []
-
-    def guarded(work):
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 def count_up(catalog, key, times):
@@ -84,7 +63,7 @@ def test_eight_writers_of_two_programs_on_several_models_and_on_one_lose_nothing
             catalog.commit(InsertModel(model=model(number)))
         programs = [catalog, other] * 2
         own = [lambda at=at, by=by: count_up(by, f"m{at}", 15) for at, by in enumerate(programs)]
-        in_threads(*own, *(lambda by=by: count_up(by, "m4", 5) for by in programs))
+        together(*own, *(lambda by=by: count_up(by, "m4", 5) for by in programs))
         kept = [catalog.model(f"m{number}") for number in range(5)]
         assert [(each.revision, each.description) for each in kept] == [(15, "15")] * 4 + [(20, "20")]
         assert other.head().sequence == 80
@@ -110,7 +89,7 @@ def test_a_reader_sees_a_model_as_one_commit_left_it(catalog, neo4j_url):
                 found = other.model("m1")
                 assert {node.name for node in found.nodes.values()} == {f"Stage {found.revision}"}
 
-    in_threads(write, read, read)
+    together(write, read, read)
 
 
 def test_the_other_program_is_told_of_a_commit(catalog, neo4j_url):
@@ -293,7 +272,7 @@ def test_four_open_a_new_database_at_once(neo4j_url):
     server = neo4j_servers.neo4j()
     server.run("MATCH (s:TreadleSchema) DELETE s")
     opened = []
-    in_threads(*[lambda: opened.append(open_neo4j(neo4j_url))] * 4)
+    together(*[lambda: opened.append(open_neo4j(neo4j_url))] * 4)
     for each in opened:
         each.close()
     assert server.run("MATCH (s:TreadleSchema) RETURN s.version AS version") == [{"version": SCHEMA_VERSION}]

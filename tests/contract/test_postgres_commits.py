@@ -15,13 +15,14 @@ from sqlalchemy import text
 from engine.domain.queries import EntryQuery, RunQuery
 from engine.domain.writes import InsertBatch, InsertModel, PutSetting, PutSteps, Record, UpdateModel
 from engine.errors import NotCanonical, StaleRevision, StoreConflict, StoreCorrupted, StoreUnreachable
-from engine.ledger.verification import verify
 from engine.storage.sql import postgres as adapter
 from engine.storage.sql.postgres import open_postgres
 from engine.storage.sql.postgres_blobs import PostgresBlobs
+from tests.contract.laws import verified
 from tests.contract.samples import batch, draft, model, step
 from tests.servers import new_folder, postmaster_of, start_postgres
 from tests.servers_proxy import Proxy
+from tests.threads import together
 
 ROOT = Path(__file__).parents[2]
 COMMIT = b"COMMIT\x00"
@@ -52,28 +53,6 @@ def through_proxy(postgres, postgres_url, proxy):
 
 def database_of(url):
     return url.rpartition("/")[2]
-
-
-def verified(catalog):
-    with catalog.ledger() as (head, rows):
-        return verify(rows, head)
-
-
-def in_threads(works):
-    failures = []
-
-    def guarded(work):
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 def test_idle_connections_that_were_ended_are_replaced_unseen(postgres, postgres_url, catalog):
@@ -231,7 +210,7 @@ def test_eight_programs_lose_no_update(postgres_url, models):
             return False
         return True
 
-    in_threads([lambda index=index: count_up(index) for index in range(8)])
+    together(*(lambda index=index: count_up(index) for index in range(8)))
     kept = [catalogs[0].model(f"m{number}") for number in range(models)]
     assert [(each.description, each.revision) for each in kept] == [(str(200 // models), 200 // models)] * models
     assert (verified(catalogs[0]).ok, catalogs[0].head().sequence) == (True, 200)
@@ -258,7 +237,7 @@ def test_two_followers_never_skip_or_repeat(postgres_url):
     followers_at_work = [Thread(target=follow, args=(index,)) for index in range(2)]
     for thread in followers_at_work:
         thread.start()
-    in_threads([lambda index=index: write(index) for index in range(4)])
+    together(*(lambda index=index: write(index) for index in range(4)))
     done.set()
     for thread in followers_at_work:
         thread.join()
@@ -326,13 +305,13 @@ def test_a_deadlock_is_resolved_by_repeating(postgres_url):
     first, second = open_postgres(postgres_url), open_postgres(postgres_url)
     first.commit(PutSetting(key="a", value=0), PutSetting(key="b", value=0))
     keys = {first: ("a", "b"), second: ("b", "a")}
-    in_threads(
-        [
+    together(
+        *(
             lambda catalog=catalog: [
                 catalog.commit(*(PutSetting(key=key, value=number) for key in keys[catalog])) for number in range(1, 9)
             ]
             for catalog in keys
-        ]
+        )
     )
     assert (first.setting("a"), first.setting("b")) == (8, 8)
     first.close()

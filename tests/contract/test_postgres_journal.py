@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
 
 import psycopg
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from engine.errors import JournalBroken
 from engine.ports import JournalRecord
 from engine.storage.journal_postgres import PostgresJournal
+from tests.threads import together
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,11 +116,7 @@ def test_eight_ask_at_once_and_each_run_is_given_once(opened):
         while (run := journal.claim_next()) is not None:
             given.append(run)
 
-    threads = [Thread(target=work, args=(journal,)) for journal in journals]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(lambda journal=journal: work(journal) for journal in journals))
     assert sorted(given) == sorted(f"r{number}" for number in range(40))
 
 

@@ -16,6 +16,7 @@ from engine.storage.sql import migrations, schema
 from engine.storage.sql.postgres import open_postgres
 from tests.contract.samples import draft, model
 from tests.servers import free_port
+from tests.threads import together
 
 
 @pytest.fixture
@@ -69,23 +70,11 @@ def test_a_store_is_made_in_an_empty_database(empty_url):
 
 
 def test_four_programs_may_open_an_empty_database_at_once(empty_url):
-    failures, opened = [], []
-
-    def work(number):
-        try:
-            store = open_postgres(empty_url) if number % 2 else PostgresJournal(empty_url)
-            opened.append(store)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    opened = []
+    together(*(lambda kind=kind: opened.append(kind(empty_url)) for kind in (open_postgres, PostgresJournal) * 2))
     for store in opened:
         store.close()
-    assert failures == []
+    assert len(opened) == 4
 
 
 def test_a_wrong_password_is_told(postgres, login):

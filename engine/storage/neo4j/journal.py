@@ -17,7 +17,7 @@ from zlib import crc32
 
 from engine.errors import JournalBroken, StoreUnreachable, TreadleError
 from engine.ports import JournalRecord
-from engine.storage.journal_queue import JournalQueue
+from engine.storage.journal_queue import JournalQueue, QueuedJournal
 from engine.storage.neo4j.database import Cypher, Database, Found, is_in_doubt
 from engine.storage.neo4j.schema import prepare, uid_of
 from engine.storage.process import this_process
@@ -90,7 +90,7 @@ class _Tail(NamedTuple):
     crc: int
 
 
-class Neo4jJournal:
+class Neo4jJournal(QueuedJournal):
     """A journal in a database, which several processes may have open. Safe to use from any thread."""
 
     _choosing: ClassVar[Lock] = Lock()
@@ -109,14 +109,6 @@ class Neo4jJournal:
             raise
         self._presence = _Presence(self._database)
         self._queue = JournalQueue(self._write, self._broken, _BATCH_RECORDS)
-
-    def append(self, record: JournalRecord) -> int:
-        """Queue a record and return its ticket; `JournalBroken` once a write has failed or after `close`."""
-        return self._queue.append(record)
-
-    def sync(self, ticket: int) -> None:
-        """Return when every record up to `ticket` is committed; `JournalBroken` if that can't be."""
-        self._queue.sync(ticket)
 
     def read(self, run: str) -> list[JournalRecord]:
         """Return the records of a run in order; `JournalBroken` naming the run if any is damaged."""

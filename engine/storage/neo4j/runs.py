@@ -6,8 +6,9 @@ import re
 from collections.abc import Container, Iterator, Sequence
 
 from engine.domain.runs import Run, Step
+from engine.storage import columns
 from engine.storage.documents import json_text, run_json, step_json
-from engine.storage.folding import run_search, shown
+from engine.storage.folding import shown
 from engine.storage.neo4j.database import Cypher, Found
 from engine.storage.neo4j.schema import uid_of
 
@@ -74,21 +75,9 @@ def put_run(cypher: Cypher, run: Run) -> None:
     """Insert or replace a run, and join it to what it is of."""
     found = cypher.first(_JOINED, run=run.id)
     properties = {
-        "id": run.id,
-        "model": run.model,
-        "model_name": shown(run.model_name),
-        "version": None if run.version is None else str(run.version),
-        "trial": run.trial,
-        "status": run.status,
-        "actor": shown(run.actor),
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
+        **columns.of_run(run),
         "duration_s": run.duration_s,
-        "steps_total": run.steps_total,
-        "steps_done": run.steps_done,
         "error": None if run.error is None else shown(run.error),
-        "search": run_search(run),
         "body": json_text(run_json(run)),
         "model_file": None if run.model_file is None else json_text(run.model_file),
         "joined": f"{run.model} {run.version}",
@@ -129,21 +118,8 @@ def step_uid(run: str, path: str) -> str:
 
 
 def _properties(uid: str, step: Step) -> Found:
-    return {
-        "uid": uid,
-        "run": step.run,
-        "path": step.path,
-        "node": step.node,
-        "name": shown(step.name),
-        "kind": step.kind,
-        "status": step.status,
-        "started_at": step.started_at,
-        "ended_at": step.ended_at,
-        "duration_s": step.duration_s,
-        "attempts": len(step.attempts),
-        "error": None if step.error is None else shown(step.error),
-        "body": json_text(step_json(step)),
-    }
+    own = {"uid": uid, "duration_s": step.duration_s, "body": json_text(step_json(step))}
+    return columns.of_step(step) | own
 
 
 def _attempts(step: Step) -> list[Found]:

@@ -25,6 +25,7 @@ from engine.domain.writes import (
 )
 from engine.errors import LedgerTampered, StoreConflict
 from engine.ledger.chain import link, row_of
+from engine.storage import columns
 from engine.storage.changes import change_times
 from engine.storage.documents import batch_json, json_text, version_json
 from engine.storage.folding import entry_search, shown
@@ -168,17 +169,8 @@ def _record(cypher: Cypher, head: Head, drafts: Sequence[Draft]) -> tuple[Entry,
 
 def _insert_batch(cypher: Cypher, batch: EditBatch, revision: int) -> None:
     """Keep a batch; one of this revision that is there already violates a constraint, which is a `StoreConflict`."""
-    properties = {
-        "model": batch.model,
-        "revision": revision,
-        "id": batch.id,
-        "name": shown(batch.name),
-        "actor": batch.actor,
-        "ts": batch.ts,
-        "edits": len(batch.edits),
-        "body": json_text(batch_json(batch)),
-    }
-    cypher.do(_INSERT_BATCH, properties=properties)
+    own = {"edits": len(batch.edits), "body": json_text(batch_json(batch))}
+    cypher.do(_INSERT_BATCH, properties=columns.of_batch(batch, revision) | own)
 
 
 def _insert_version(cypher: Cypher, version: Version) -> None:
@@ -186,19 +178,8 @@ def _insert_version(cypher: Cypher, version: Version) -> None:
     numbers = [Semver.parse(row["number"]) for row in cypher.rows(_NUMBERS, model=version.model)]
     if own in numbers:
         raise StoreConflict
-    properties = {
-        "model": version.model,
-        "number": str(own),
-        "major": own.major,
-        "minor": own.minor,
-        "patch": own.patch,
-        "author": version.author,
-        "message": shown(version.message),
-        "ts": version.ts,
-        "content_hash": version.content_hash,
-        "body": json_text(version_json(version)),
-    }
-    cypher.do(_INSERT_VERSION, properties=properties)
+    besides = {"number": str(own), "message": shown(version.message), "body": json_text(version_json(version))}
+    cypher.do(_INSERT_VERSION, properties=columns.of_version(version) | besides)
     neighbours = {
         "before": str(max((each for each in numbers if each < own), default="")),
         "after": str(min((each for each in numbers if own < each), default="")),

@@ -13,6 +13,7 @@ from engine.domain.model import FunctionModel
 from engine.domain.runs import Run, Step
 from engine.domain.versions import Version
 from engine.ledger.chain import row_of
+from engine.storage import columns
 from engine.storage.changes import edge_rows
 from engine.storage.documents import (
     batch_json,
@@ -24,7 +25,7 @@ from engine.storage.documents import (
     step_json,
     version_json,
 )
-from engine.storage.folding import entity_search, fold, model_search, run_search, shown, subjects, tag_search
+from engine.storage.folding import entity_search, fold, model_search, shown, subjects, tag_search
 from engine.storage.sql.statements import Values
 
 
@@ -91,67 +92,23 @@ def entity_row(entity: AnyEntity) -> Values:
 
 def batch_row(batch: EditBatch, revision: int) -> Values:
     """Return the row of `edit_batches`."""
-    return {
-        "model": batch.model,
-        "revision": revision,
-        "id": batch.id,
-        "name": shown(batch.name),
-        "actor": batch.actor,
-        "ts": batch.ts,
-        "body": json_text(batch_json(batch)),
-    }
+    return columns.of_batch(batch, revision) | {"body": json_text(batch_json(batch))}
 
 
 def version_row(version: Version) -> Values:
     """Return the row of `versions`."""
-    return {
-        "model": version.model,
-        "major": version.number.major,
-        "minor": version.number.minor,
-        "patch": version.number.patch,
-        "author": version.author,
-        "ts": version.ts,
-        "content_hash": version.content_hash,
-        "body": json_text(version_json(version)),
-    }
+    return columns.of_version(version) | {"body": json_text(version_json(version))}
 
 
 def run_row(run: Run) -> Values:
     """Return the row of `runs`."""
-    return {
-        "id": run.id,
-        "model": run.model,
-        "model_name": shown(run.model_name),
-        "version": None if run.version is None else str(run.version),
-        "trial": run.trial,
-        "status": run.status,
-        "actor": shown(run.actor),
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "steps_total": run.steps_total,
-        "steps_done": run.steps_done,
-        "search": run_search(run),
-        "body": packed(run_json(run)),
-        "model_file": None if run.model_file is None else packed(run.model_file),
-    }
+    file = None if run.model_file is None else packed(run.model_file)
+    return columns.of_run(run) | {"body": packed(run_json(run)), "model_file": file}
 
 
 def step_row(step: Step) -> Values:
     """Return the row of `steps`."""
-    return {
-        "run": step.run,
-        "path": step.path,
-        "node": step.node,
-        "name": shown(step.name),
-        "kind": step.kind,
-        "status": step.status,
-        "started_at": step.started_at,
-        "ended_at": step.ended_at,
-        "attempts": len(step.attempts),
-        "error": None if step.error is None else shown(step.error),
-        "body": json_text(step_json(step)),
-    }
+    return columns.of_step(step) | {"body": json_text(step_json(step))}
 
 
 def entry_rows(entries: Iterable[Entry]) -> list[Values]:
