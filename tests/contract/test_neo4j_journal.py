@@ -3,12 +3,11 @@
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from tests import neo4j_servers
 from tests.contract.samples import draft, everything, model
 from tests.contract.test_journal import record
 from tests.contract.test_neo4j_store import count_up, verified
+from tests.servers_proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,81 +30,40 @@ COMMIT = b"\x00\x02\xb0\x12\x00\x00"
 """Bolt's message, in its chunk."""
 
 
-class Wire:
-    """A wire to the server that can be cut: before the next COMMIT gets there, or before its answer comes back."""
-
-    def __init__(self, port):
-        self.cut = None
-        self.cuts = 0
-        self._port = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        self._listening.close()
-
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                near, _ = self._listening.accept()
-                threading.Thread(target=self._carry, args=(near,), daemon=True).start()
-
-    def _carry(self, near):
-        with near, socket.create_connection(("127.0.0.1", self._port)) as far:
-            threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
-            with suppress(OSError):
-                while data := near.recv(65_536):
-                    if COMMIT in data and self.cut is not None:
-                        self._cut(data, near, far)
-                        return
-                    far.sendall(data)
-
-    def _cut(self, data, near, far):
-        how, self.cut = self.cut, None
-        self.cuts += 1
-        near.shutdown(socket.SHUT_RDWR)
-        if how == "after":
-            far.sendall(data)
-            time.sleep(0.2)
-        far.shutdown(socket.SHUT_RDWR)
-
-    def _answer(self, far, near):
-        with suppress(OSError):
-            while data := far.recv(65_536):
-                near.sendall(data)
+@pytest.fixture
+def proxy(neo4j_url):
+    made = Proxy(neo4j_servers.neo4j().port)
+    yield made
+    made.close()
 
 
-@contextmanager
-def wire():
-    server = neo4j_servers.neo4j()
-    with closing(Wire(server.port)) as made:
-        yield made, server.url(port=made.port)
+def through(proxy):
+    return neo4j_servers.neo4j().url(port=proxy.port)
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
-def test_a_commit_whose_answer_is_lost_is_done_once(neo4j_url, cut):
-    with wire() as (cable, url), closing(open_neo4j(url)) as catalog:
+@pytest.mark.parametrize("answer_only", [False, True])
+def test_a_commit_whose_answer_is_lost_is_done_once(proxy, answer_only):
+    with closing(open_neo4j(through(proxy))) as catalog:
         catalog.commit(InsertModel(model=model()))
         for revision in range(1, 4):
-            cable.cut = cut
+            proxy.lose(COMMIT, answer_only=answer_only)
             (made,) = catalog.commit(
                 UpdateModel(model=model(revision=revision), expected_revision=revision - 1),
                 Record(draft=draft(revision)),
             )
             assert made.sequence == revision
-        assert cable.cuts == 3
+            assert proxy.lost.is_set()
         assert (catalog.model("m1").revision, catalog.head().sequence) == (3, 3)
         assert verified(catalog).ok
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
-def test_records_whose_answer_is_lost_are_kept_once(neo4j_url, cut):
-    with wire() as (cable, url), closing(Neo4jJournal(url)) as journal:
+@pytest.mark.parametrize("answer_only", [False, True])
+def test_records_whose_answer_is_lost_are_kept_once(proxy, answer_only):
+    with closing(Neo4jJournal(through(proxy))) as journal:
         for number in range(4):
-            cable.cut = cut
+            proxy.lose(COMMIT, answer_only=answer_only)
             journal.sync(journal.append(record(number)))
-        assert cable.cuts == 4
+            assert proxy.lost.is_set()
         assert journal.read("r1") == [record(number) for number in range(4)]
 
 
