@@ -31,6 +31,7 @@ from engine.errors import (
 )
 from engine.ledger.chain import patch
 from engine.ports import Catalog, Clock, Expressions, Tethers
+from engine.turns import Turns
 
 if TYPE_CHECKING:
     from engine.ports import ModelSource
@@ -39,6 +40,8 @@ RECOVERABLE_FOR = timedelta(days=30)
 _SEEN = 64
 """How many states of models are kept for those who will save on top of them."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.05
+_SAVING = Turns()
+"""Those of this process who save one model take turns: each would only have to merge what the others did."""
 _SAVE_TRIES = 100
 """Each time somebody else came first, whose edits are merged: only a hundred of them in a row make one give up."""
 
@@ -117,6 +120,11 @@ class Models:
 
         Edits that others saved meanwhile are merged when they touch other fields; else `EditConflict` names both.
         """
+        with _SAVING.at(reference):
+            return self._save(reference, edits, base_revision, name)
+
+    def _save(self, reference: str, edits: Sequence[Edit], base_revision: int, name: str) -> FunctionModel:
+        """Save, again and again while other programs come first."""
         asked = base_revision
         for tried in range(_SAVE_TRIES):
             current = self._editable(reference)
