@@ -216,6 +216,6 @@ def _run_html(run: Run, status: str, now: datetime) -> Markup:
         '<li><span class="mark {}">{}</span><span style="min-width:0"><a href="/run?id={}" title="{}">{}</a>'
         '<small>{} {}</small></span><span class="num">{}</span></li>'
     ).format(
-        tone, icon(name, 12, 2.25), quote(run.id), run.model_name, run.model_name, status,
-        when(run.started_at or run.created_at, now), took,
+        tone, icon(name, 12, 2.25), quote(run.id), run.model_name, run.model_name,
+        "running, begun" if status == "running" else status, when(run.started_at or run.created_at, now), took,
     )  # fmt: skip
