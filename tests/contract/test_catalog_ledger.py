@@ -103,7 +103,8 @@ def test_eight_threads_of_optimistic_updates_lose_nothing(catalog, each):
     kept = catalog.model("m1")
     assert (kept.description, kept.revision, catalog.head().sequence) == (str(8 * each), 8 * each, 8 * each)
     assert verified(catalog).ok
-    assert [entry.ts for entry in catalog.entries()] == [at(revision) for revision in range(1, 8 * each + 1)]
+    entries = catalog.entries(EntryQuery(limit=8 * each + 1))
+    assert [entry.ts for entry in entries] == [at(revision) for revision in range(1, 8 * each + 1)]
 
 
 def test_a_reader_of_the_whole_ledger_sees_one_moment(catalog):
