@@ -34,8 +34,6 @@ from engine.storage.cache.memory import MemoryCache
 from engine.wiring import Stores, open_engine, open_stores
 
 _NODES = 30
-_ASKED = 200
-"""How often each operation is measured."""
 _OPENED = 20
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _HISTORY = """
@@ -52,9 +50,13 @@ def measure_store(
     *,
     models: int = 10_000,
     steps: int = 1_000_000,
+    asked: int = 200,
     told: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Figure]:
-    """Fill an empty store and measure it; `told` hears what goes on. None: a DuckDB file, deleted afterwards."""
+    """Fill an empty store and measure each operation `asked` times; `told` hears what goes on.
+
+    None for `url`: a DuckDB file, deleted afterwards.
+    """
     with _settings(url) as (place, settings):
         stores = open_stores(place, settings)
         try:
@@ -63,7 +65,7 @@ def measure_store(
             told("measuring")
             kind = str(stores.catalog.describe()["kind"])
             with open_engine(place, settings=settings) as engine:
-                found = _figures(kind, stores, engine.models, ids)
+                found = _figures(kind, stores, engine.models, ids, asked)
                 yield from (
                     Figure(f"{kind}.{case}", value, unit, goal, value / goal if goal else None)
                     for case, value, unit, goal in found
@@ -73,19 +75,19 @@ def measure_store(
 
 
 def _figures(
-    kind: str, stores: Stores, models: Models, ids: list[str]
+    kind: str, stores: Stores, models: Models, ids: list[str], asked: int
 ) -> Iterator[tuple[str, float, str, float | None]]:
     dice = random.Random(7)  # noqa: S311  (an order, not a secret)
     catalog = stores.catalog
-    yield "read_model", _p95_ms(_times(lambda: catalog.model(dice.choice(ids)))), "ms p95", 10
-    yield "save_edit", _p95_ms(_saving(models, ids)), "ms p95", 20
-    yield "search_text", _p95_ms(_times(_searching(catalog, ids, dice))), "ms p95", 50
-    yield "publish_event", _p95_ms(_publishing(catalog)), "ms p95", 5
+    yield "read_model", _p95_ms(_times(lambda: catalog.model(dice.choice(ids)), asked)), "ms p95", 10
+    yield "save_edit", _p95_ms(_saving(models, ids, asked)), "ms p95", 20
+    yield "search_text", _p95_ms(_times(_searching(catalog, ids, dice), asked)), "ms p95", 50
+    yield "publish_event", _p95_ms(_publishing(catalog, asked)), "ms p95", 5
     if kind in _SPEAKS_SQL:
         goal = 200 if kind == "duckdb" else None
         yield "history_1m", 1000 * statistics.median(_times(lambda: catalog.query(_HISTORY), 5)), "ms", goal
-    yield "journal_step", _journal_us(stores), "us a step", _JOURNAL_US.get(kind)
-    yield "cache_misses", _browsing(stores, models, ids), "share", 0.2
+    yield "journal_step", _journal_us(stores, 250 * asked), "us a step", _JOURNAL_US.get(kind)
+    yield "cache_misses", _browsing(stores, models, ids, 5 * asked), "share", 0.2
 
 
 def model_of(number: int, nodes: int = _NODES) -> FunctionModel:
@@ -158,12 +160,12 @@ def _searching(catalog: Catalog, ids: list[str], dice: random.Random) -> Callabl
     return lambda: catalog.models(ModelQuery(text=f"step {dice.randrange(len(ids))}.7"))
 
 
-def _saving(models: Models, ids: list[str]) -> list[float]:
+def _saving(models: Models, ids: list[str], asked: int) -> list[float]:
     """Return the seconds of saves as the studio asks for them: twenty models, each open in an editor for ten edits."""
     taken: list[float] = []
     for model in (models.get(reference) for reference in random.Random(3).sample(ids, _OPENED)):  # noqa: S311
         revision = model.revision
-        for _ in range(_ASKED // _OPENED):
+        for _ in range(max(1, asked // _OPENED)):
             edit = Move(id="n3", to=Position(x=float(revision)))
             begun = time.perf_counter()
             revision = models.save(model.id, [edit], base_revision=revision, name="Move").revision
@@ -171,10 +173,10 @@ def _saving(models: Models, ids: list[str]) -> list[float]:
     return taken
 
 
-def _publishing(catalog: Catalog) -> list[float]:
+def _publishing(catalog: Catalog, asked: int) -> list[float]:
     """Return the seconds from the end of a commit to its entry in a subscriber's hands."""
     taken: list[float] = []
-    for _ in range(_ASKED):
+    for _ in range(asked):
         position = catalog.head().sequence
         arrived: list[float] = []
 
@@ -191,7 +193,7 @@ def _publishing(catalog: Catalog) -> list[float]:
     return taken
 
 
-def _journal_us(stores: Stores, count: int = 50_000) -> float:
+def _journal_us(stores: Stores, count: int) -> float:
     """Return the microseconds a step without effects costs: one record of each is appended, and the last waited for."""
     body = b"x" * 200
     begun = time.perf_counter()
@@ -204,7 +206,7 @@ def _journal_us(stores: Stores, count: int = 50_000) -> float:
     return 1e6 * seconds / count
 
 
-def _browsing(stores: Stores, models: Models, ids: list[str]) -> float:
+def _browsing(stores: Stores, models: Models, ids: list[str], looks: int) -> float:
     """Return the share of reads that the cache does not answer while ten people look at lists, models and versions.
 
     Half of what they open is among ten models, as usual; each hundredth time somebody saves one of them.
@@ -213,7 +215,7 @@ def _browsing(stores: Stores, models: Models, ids: list[str]) -> float:
     catalog = CachedCatalog(stores.catalog, cache)
     dice = random.Random(5)  # noqa: S311  (a habit, not a secret)
     popular, some = ids[:10], ids[:100]
-    for look in range(1_000):
+    for look in range(looks):
         if look % 10 == 0:
             catalog.models(ModelQuery(limit=50))
         model = dice.choice(popular if dice.random() < 0.5 else some)
@@ -231,7 +233,7 @@ def _p95_ms(seconds: list[float]) -> float:
     return 1000 * sorted(seconds)[int(len(seconds) * 0.95)]
 
 
-def _times(call: Callable[[], object], count: int = _ASKED) -> list[float]:
+def _times(call: Callable[[], object], count: int) -> list[float]:
     found: list[float] = []
     for _ in range(count):
         begun = time.perf_counter()

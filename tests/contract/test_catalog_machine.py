@@ -251,6 +251,6 @@ class Catalogs(RuleBasedStateMachine):
 
 
 Catalogs.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestCatalogs = Catalogs.TestCase

@@ -24,5 +24,5 @@ class Neo4jCatalogs(Catalogs):
         self.turn.close()
 
 
-Neo4jCatalogs.TestCase.settings = settings(Catalogs.TestCase.settings, max_examples=4)
+Neo4jCatalogs.TestCase.settings = settings(Catalogs.TestCase.settings, max_examples=3)
 TestNeo4jCatalogs = Neo4jCatalogs.TestCase

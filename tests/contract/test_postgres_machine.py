@@ -22,5 +22,5 @@ class PostgresCatalogs(Catalogs):
         self.server.drop(self.name)
 
 
-PostgresCatalogs.TestCase.settings = settings(Catalogs.TestCase.settings, max_examples=6)
+PostgresCatalogs.TestCase.settings = settings(Catalogs.TestCase.settings, max_examples=4)
 TestPostgresCatalogs = PostgresCatalogs.TestCase

@@ -104,13 +104,6 @@ def test_the_doctor_shows_each_slow_statement_with_its_plan() -> None:
     ]
 
 
-def test_a_store_is_measured(treadle) -> None:
-    found = json.loads(treadle("bench", "stores", "--models", "100", "--steps", "50", "--json").stdout)
-    cases = ("read_model", "save_edit", "search_text", "publish_event", "history_1m", "journal_step", "cache_misses")
-    assert [row["case"] for row in found] == [f"duckdb.{case}" for case in cases]
-    assert all(row["value"] > 0 and row["ratio"] == row["value"] / row["floor"] for row in found)
-
-
 def test_one_case_is_measured(treadle) -> None:
     [figure] = json.loads(treadle("bench", "light40", "--json").stdout)
     assert figure["case"] == "light40"
