@@ -18,7 +18,7 @@ from time import monotonic
 
 from engine.domain.events import Entry
 from engine.domain.writes import Write
-from engine.errors import StoreError, StoreLocked
+from engine.errors import StoreLocked
 from engine.storage.shared import sidecar as sidecars
 from engine.storage.shared.locking import hold
 from engine.storage.shared.manners import Manners
@@ -68,9 +68,8 @@ class Owned:
         return self.database.wait(lambda: stop() or head().sequence > after, timeout_s)
 
     def ring(self) -> None:
-        """Let everybody who waits look again: a commit of nothing does that."""
-        with suppress(StoreError):
-            self.database.writing(lambda _: None)
+        """Let everybody who waits look again."""
+        self.database.tell()
 
     def close(self) -> None:
         """Let nobody in any more, answer what was asked, and let go of the file."""

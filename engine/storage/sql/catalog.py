@@ -53,6 +53,10 @@ class Database(Protocol):
         """Do `work` in a transaction and commit, again from the start on a conflict. Raises our errors only."""
         ...
 
+    def tell(self) -> None:
+        """Let those of this process who wait look again."""
+        ...
+
     def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
         """Ask `is_news` now and after each commit of anybody; True when it says so, False after `timeout_s`."""
         ...
@@ -95,8 +99,10 @@ class SqlCatalog:
         return self._told(done)
 
     def _told(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """Remember how far the ledger is, and wake those who wait for that."""
         if entries:
             self._latest = max(self._latest, entries[-1].sequence)
+            self.database.tell()
         return entries
 
     def model(self, model: str) -> FunctionModel | None:

@@ -59,6 +59,7 @@ class DuckDB:
         self._path = path
         self._turn = Lock()
         self._news = Condition()
+        self._told = 0
         self._closed = False
         if not is_there(path):
             make(path)
@@ -96,10 +97,7 @@ class DuckDB:
         with self._turn, self._telling(), self._handle.using():
             for attempt in range(_ATTEMPTS):
                 with suppress(_Conflict):
-                    done = self._attempt(work)
-                    with self._news:
-                        self._news.notify_all()
-                    return done
+                    return self._attempt(work)
                 longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt)
                 time.sleep(random.uniform(0, longest))  # noqa: S311  (spreads waiters, guards nothing)
             raise StoreConflict
@@ -109,10 +107,22 @@ class DuckDB:
         with self._telling(), self._handle.using(), self._handle.cursor() as cursor:
             return answer(cursor, sql, limit)
 
-    def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
-        """Ask `is_news` now and after each commit: this process is the only one that commits."""
+    def tell(self) -> None:
+        """Let those who wait look again: this process is the only one that commits."""
         with self._news:
-            return self._news.wait_for(is_news, timeout_s)
+            self._told += 1
+            self._news.notify_all()
+
+    def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
+        """Ask `is_news` now and whenever somebody tells; nobody is kept waiting by the asking."""
+        until = time.monotonic() + timeout_s
+        while True:
+            told = self._told
+            if is_news():
+                return True
+            with self._news:
+                if not self._news.wait_for(lambda seen=told: self._told != seen, until - time.monotonic()):
+                    return False
 
     def describe(self) -> dict[str, Json]:
         """Return kind, place and size in bytes, the write-ahead log included."""

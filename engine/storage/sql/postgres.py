@@ -159,6 +159,9 @@ class Postgres:
                 time.sleep(random.uniform(0, longest))  # noqa: S311  (spreads waiters, guards nothing)
             raise StoreConflict
 
+    def tell(self) -> None:
+        """Do nothing: the server tells everybody of a commit, this process among them."""
+
     def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
         """Ask `is_news` now and after each commit to the organization's ledger, by whatever program."""
         with self._guard:
