@@ -231,6 +231,13 @@ class Texts:
         return entry in self.catalog.entries(EntryQuery(actor=kept.actor, entity=kept.entity, limit=10_000))
 
 
+ON_EACH = pytest.mark.parametrize(
+    "catalog", ["memory", "duckdb", pytest.param("shared", marks=pytest.mark.slow), "postgres", "neo4j"], indirect=True
+)
+"""The shared one is DuckDB once more; the suites of models, runs and ledger send it odd texts each time."""
+
+
+@ON_EACH
 @pytest.mark.parametrize("verb", ["settings", "models", "edits_and_versions", "runs_and_steps", "entities", "ledger"])
 def test_an_odd_text_is_kept_exactly_or_refused_and_nothing_is_lost(catalog, verb):
     trouble = {}
@@ -247,6 +254,7 @@ def test_an_odd_text_is_kept_exactly_or_refused_and_nothing_is_lost(catalog, ver
         assert verify(rows, head).ok
 
 
+@ON_EACH
 def test_an_odd_text_can_be_asked_for_in_every_read(catalog):
     catalog.commit(InsertModel(model=model(nodes={"s": Stage(id="s", name="Stage")})), Record(draft=draft()))
     trouble = {}
