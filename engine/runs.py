@@ -141,7 +141,7 @@ class Runs:
 
     def interrupted(self) -> list[Run]:
         """Return the runs that were begun, have not ended and are not under way, here or in another program."""
-        elsewhere = self._journal.held()
+        elsewhere = self.elsewhere()
         names = [name for name in self._journal.unfinished() if name not in elsewhere and name not in self._live]
         return [run for name in names if (run := self._begun(name)) is not None]
 
@@ -153,15 +153,17 @@ class Runs:
         while (name := self._journal.claim_next()) is not None:
             if (run := self._begun(name)) is not None:
                 return run
+            if self._catalog.run(name) is not None:  # it was sealed, and its program ended before it forgot the records
+                self._journal.forget(name)
         return None
 
     def _begun(self, name: str) -> Run | None:
-        """Return a run of the journal, unless it has ended or only its end was written."""
+        """Return a run of the journal unless it has ended; what the catalog never heard of, from its first record."""
+        kept = self._catalog.run(name)
+        if kept is not None:
+            return None if kept.status in _ENDED else kept
         begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
-        sealed = self._catalog.run(name)
-        if begun is None or (sealed is not None and sealed.status in _ENDED):
-            return None
-        return sealed or Run.model_validate_json(begun.body)
+        return None if begun is None else Run.model_validate_json(begun.body)
 
     # ---- looking ----------------------------------------------------------------------------------------------
 
@@ -190,9 +192,9 @@ class Runs:
         course = self._live.get(run)
         return RunHandle(self.steps, course) if course is not None else None
 
-    def is_elsewhere(self, run: str) -> bool:
-        """Return whether another program that lives has the run under way."""
-        return run in self._journal.held()
+    def elsewhere(self) -> set[str]:
+        """Return the ids of the runs that other programs have under way."""
+        return self._journal.held()
 
     def steps(self, run: str) -> Sequence[Step]:
         """Return the steps of a run: sealed ones from the store, others folded from the journal."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.domain.canonical import Json, loads
-from engine.errors import FileMissing, LedgerTampered, NotJson
+from engine.errors import FileMissing, LedgerTampered, NotJson, TreadleError
 from studio import run_report, store_commands, terminal
 from studio.store_commands import JsonOption, StoreOption
 
@@ -110,18 +110,22 @@ def resume(
 ) -> None:
     """Take up runs that a crash or a stop interrupted. What is done is not repeated."""
     with opened(store, tethers) as engine:
-        handles = []
+        handles, is_refused = [], False
         for interrupted in _to_resume(engine, run_id):
-            with terminal.progress(interrupted.steps_total) as watch:
-                handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
+            try:
+                with terminal.progress(interrupted.steps_total) as watch:
+                    handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
+            except TreadleError as error:  # it keeps none of the others from going on
+                is_refused = True
+                terminal.err.print(f"Run {interrupted.id}: {error}", markup=False)
         if as_json:
             terminal.document([run_report.run_document(engine, handle.run, handle.outputs) for handle in handles])
-        elif not handles:
+        elif not handles and not is_refused:
             terminal.out.print("No run was interrupted.")
         else:
             for handle in handles:
                 run_report.print_run(engine, handle, as_json=False, leave=False)
-        if any(handle.status != "succeeded" for handle in handles):
+        if is_refused or any(handle.status != "succeeded" for handle in handles):
             raise typer.Exit(terminal.BAD)
 
 

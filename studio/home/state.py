@@ -13,7 +13,7 @@ from engine.domain.runs import Run
 from engine.domain.writes import ModelRow
 from studio.demos import Demo, demos, open_demo
 from studio.theme import number
-from studio.values.states import status_of
+from studio.values.states import with_status
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -54,8 +54,7 @@ class HomeState(param.Parameterized):
 
     def runs(self) -> list[tuple[Run, str]]:
         """The last runs with their status; 'interrupted' for one that is said to run but does not."""
-        runs = self._engine.runs.list(limit=RECENT_RUNS)
-        return [status_of(self._engine, run) for run in runs]
+        return with_status(self._engine, self._engine.runs.list(limit=RECENT_RUNS))
 
     def interrupted(self) -> list[Run]:
         """The runs that were begun, have not ended and are not under way."""

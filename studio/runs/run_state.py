@@ -258,7 +258,7 @@ class RunState(param.Parameterized):
         """Read the run and whether it is under way, here or elsewhere; one that ends in between is read again."""
         run = self._engine.runs.get(identifier)
         self.here = run.status not in _ENDED and self._engine.runs.live(run.id) is not None
-        self.live = self.here or (run.status not in _ENDED and self._engine.runs.is_elsewhere(run.id))
+        self.live = self.here or (run.status not in _ENDED and run.id in self._engine.runs.elsewhere())
         return run if self.live or run.status in _ENDED else self._engine.runs.get(run.id)
 
     def _load_steps(self) -> None:

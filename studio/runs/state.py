@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import param
 
 from engine.domain.runs import Run
-from studio.values.states import status_of
+from studio.values.states import with_status
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -54,7 +54,7 @@ class RunsState(param.Parameterized):
             limit=PAGE_ROWS + 1,
             offset=self.page * PAGE_ROWS,
         )
-        return Found(tuple(status_of(self._engine, run) for run in runs[:PAGE_ROWS]), len(runs) > PAGE_ROWS)
+        return Found(tuple(with_status(self._engine, runs[:PAGE_ROWS])), len(runs) > PAGE_ROWS)
 
     def models(self) -> dict[str, str]:
         """The models to choose from, id by name; one that was deleted is named by what is chosen."""

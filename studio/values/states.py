@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,15 @@ def status_pill(status: str) -> Markup:
     return state_pill(word_of(status), tone_of(status))
 
 
-def status_of(engine: Engine, run: Run) -> tuple[Run, str]:
-    """Return the run as it is now and its status: 'interrupted' for one that has no end and that nobody runs."""
-    if run.status not in _UNENDED or engine.runs.live(run.id) is not None or engine.runs.is_elsewhere(run.id):
+def with_status(engine: Engine, runs: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Return runs as they are now with their status: 'interrupted' for those that have no end and that nobody runs."""
+    unended = any(run.status in _UNENDED for run in runs)
+    elsewhere = engine.runs.elsewhere() if unended else set[str]()
+    return [_with_status(engine, run, elsewhere) for run in runs]
+
+
+def _with_status(engine: Engine, run: Run, elsewhere: set[str]) -> tuple[Run, str]:
+    if run.status not in _UNENDED or run.id in elsewhere or engine.runs.live(run.id) is not None:
         return run, run.status
     again = engine.runs.get(run.id)  # it may have ended since it was read
     return again, "interrupted" if again.status in _UNENDED else again.status

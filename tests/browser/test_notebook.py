@@ -219,7 +219,16 @@ def test_the_picture_in_a_saved_notebook_is_of_the_last_edit(saved: dict[str, An
     assert "application/vnd.jupyter.widget-view+json" in editor["data"]
 
 
-@pytest.mark.parametrize("case", ["trusted", "trusted, with the state of its widgets", "a stranger's"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "trusted",
+        *(
+            pytest.param(each, marks=pytest.mark.ci)
+            for each in ("trusted, with the state of its widgets", "a stranger's")
+        ),
+    ],
+)
 def test_a_saved_notebook_shows_the_model_when_nothing_runs(
     tab: Any, lab: Lab, saved: dict[str, Any], case: str
 ) -> None:

@@ -196,12 +196,14 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.ci
 def test_a_killed_program_leaves_its_files_whole(nursery, tmp_path):
     done = kill_files(nursery, tmp_path, 25, seed=31)
     assert done.moments == 25
     assert min(done.commits, done.records) > 15
 
 
+@pytest.mark.ci
 def test_a_killed_program_leaves_its_database_whole(nursery, postgres, postgres_template, tmp_path):
     done = kill_clients(nursery, postgres, postgres_template, tmp_path, 25, seed=32)
     assert done.moments == 25

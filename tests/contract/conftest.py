@@ -52,7 +52,8 @@ def owned(owner, new_store, tmp_path):
     owner.ask(agents.close, path)
 
 
-@pytest.fixture(params=["memory", "duckdb", "shared", "postgres", "neo4j"])
+# what is shared is DuckDB once more, over a line: whole in CI, and its own tests (test_shared_…) each time
+@pytest.fixture(params=["memory", "duckdb", pytest.param("shared", marks=pytest.mark.ci), "postgres", "neo4j"])
 def catalog(request, tmp_path):
     match request.param:
         case "memory":

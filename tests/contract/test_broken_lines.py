@@ -13,7 +13,7 @@ from tests.servers_proxy import Proxy
 ANYTHING = b""
 
 
-@pytest.fixture(params=["postgres", "neo4j"])
+@pytest.fixture(params=["postgres", pytest.param("neo4j", marks=pytest.mark.ci)])
 def line(request):
     """Return a catalog and the line to its server."""
     if request.param == "neo4j":

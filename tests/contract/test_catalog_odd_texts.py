@@ -232,9 +232,10 @@ class Texts:
 
 
 ON_EACH = pytest.mark.parametrize(
-    "catalog", ["memory", "duckdb", pytest.param("shared", marks=pytest.mark.slow), "postgres", "neo4j"], indirect=True
+    "catalog",
+    ["memory", "duckdb", *(pytest.param(each, marks=pytest.mark.ci) for each in ("shared", "neo4j")), "postgres"],
+    indirect=True,
 )
-"""The shared one is DuckDB once more; the suites of models, runs and ledger send it odd texts each time."""
 
 
 @ON_EACH

@@ -1,5 +1,6 @@
 """Runs of another program on the same store: not taken for interrupted while it lives, taken up once it is gone."""
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import engine
 from engine.errors import NotResumable
 from studio.cli import app
 from studio.runs.run_state import RunState
-from studio.values.states import status_of
+from studio.values.states import with_status
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = """
@@ -99,8 +100,8 @@ def test_they_run_on_here_and_are_interrupted_once_their_program_is_gone(url, ot
         with pytest.raises(NotResumable, match="another program"):
             opened.runs.resume(ids[0])
         run = opened.runs.get(ids[0])
-        assert opened.runs.is_elsewhere(run.id)
-        assert status_of(opened, run)[1] == "running"
+        assert opened.runs.elsewhere() == set(ids)
+        assert with_status(opened, [run]) == [(run, "running")]
         state = RunState(opened, run.id)
         assert (state.status, state.live, state.here) == ("running", True, False)
         program.kill()
@@ -124,3 +125,21 @@ def test_two_who_resume_at_once_share_them(url, other, tmp_path):
         assert sorted(run.id for run in opened.runs.list(status="succeeded")) == sorted(ids)
         assert [run.resumed for run in opened.runs.list()] == [1, 1, 1]
     assert "No run was interrupted" in CliRunner().invoke(app, ["resume", "--store", url]).output
+
+
+@pytest.mark.parametrize("url", ["duckdb"], indirect=True)
+def test_one_that_can_not_be_resumed_keeps_none_of_the_others(url, other, tmp_path):
+    program, ids = other
+    with engine.open(url) as opened:
+        until(lambda: len(opened.runs.list()) == 3)
+    program.kill()
+    program.wait()
+    (tmp_path / "gate").touch()
+    with sqlite3.connect(f"{url.removeprefix('duckdb:///')}.journal") as journal:
+        journal.execute("UPDATE records SET body = 'x' WHERE run = (SELECT number FROM runs WHERE run = ?)", [ids[1]])
+    result = CliRunner().invoke(app, ["resume", "--store", url])
+    assert result.exit_code != 0
+    assert "Traceback" not in result.output
+    assert f"Run {ids[1]}: " in result.output
+    with engine.open(url) as again:
+        assert sorted(run.id for run in again.runs.list(status="succeeded")) == sorted({ids[0], ids[2]})

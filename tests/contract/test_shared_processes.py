@@ -65,8 +65,9 @@ def test_an_owner_that_closes_hands_over(path):
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_six_killed_owners_lose_and_repeat_no_commit_of_their_clients(path):
-    _kill(path, rounds=6, seed=3)
+@pytest.mark.ci
+def test_ten_killed_owners_lose_and_repeat_no_commit_of_their_clients(path):
+    _kill(path, rounds=10, seed=3)
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ class CachedCatalog:
         self.organization = catalog.organization
         self._catalog, self._cache = catalog, cache
         self._closing = Event()
-        self._starting = Lock()
+        self._guard = Lock()
         self._listener: Thread | None = None
         self._position = 0
         """The ledger is known up to here: what this catalog commits itself need not be read again."""
@@ -110,7 +110,7 @@ class CachedCatalog:
             entries = self._catalog.commit(*writes)
         finally:  # also after an error: a lost answer doesn't say whether it was done
             self._cache.invalidate(tags)
-        with self._starting:
+        with self._guard:
             if entries and entries[0].sequence == self._position + 1:
                 self._position = entries[-1].sequence
         return entries
@@ -118,7 +118,7 @@ class CachedCatalog:
     def _listen(self) -> None:
         """Begin to follow the ledger at the first read: a program that only writes has no need to."""
         if self._listener is None:
-            with self._starting:
+            with self._guard:
                 if self._listener is None:
                     self._position = self._catalog.head().sequence
                     self._listener = Thread(target=self._follow, name="treadle-cache", daemon=True)
@@ -139,8 +139,9 @@ class CachedCatalog:
     def _take_in(self, entries: list[Entry]) -> None:
         """Forget what others changed."""
         self._cache.invalidate(sorted({tag for entry in entries for tag in _told(entry)}))
-        with self._starting:
-            self._position = max([self._position, *(entry.sequence for entry in entries[-1:])])
+        if entries:
+            with self._guard:
+                self._position = max(self._position, entries[-1].sequence)
 
     # ---- passed on --------------------------------------------------------------------------------------------
 

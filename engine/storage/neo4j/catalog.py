@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from threading import Condition
+from threading import Lock
 from typing import Any, TypeVar
 
 from engine.domain.canonical import Json
@@ -23,13 +22,13 @@ from engine.domain.writes import Answer, EdgeRow, ModelRow, NodeRow, Write
 from engine.errors import QueryRefused, StoreCorrupted, StoreUnreachable
 from engine.ledger import chain
 from engine.storage import documents
+from engine.storage.bell import Bell
 from engine.storage.changes import refuse_foreign
 from engine.storage.folding import fold
 from engine.storage.neo4j import lists
 from engine.storage.neo4j.database import Database, Found, is_in_doubt, moment
 from engine.storage.neo4j.reading import read_entries, read_ledger, read_mark, read_model
 from engine.storage.neo4j.schema import SCHEMA_VERSION, prepare, uid_of
-from engine.storage.neo4j.turns import Turns
 from engine.storage.neo4j.writing import Commit
 
 _T = TypeVar("_T")
@@ -86,9 +85,9 @@ class Neo4jCatalog:
         """Use a database that is prepared."""
         self.organization = database.organization
         self.database = database
-        self._turns = Turns()
+        self._turn = Lock()
         """At committing: the server would let one at a time do it anyway, and have the others wait longer."""
-        self._news = Condition()
+        self._bell = Bell()
         self._latest = 0
         """The last entry that this catalog made: whoever waits for it need not ask the server."""
 
@@ -96,11 +95,11 @@ class Neo4jCatalog:
         """Do all writes or none; see `engine.ports.Catalog`."""
         refuse_foreign(writes, self.organization)
         commit = Commit(writes, datetime.now(UTC), secrets.token_hex(8))
-        with self._turns.taken(writes):
+        with self._turn:
             entries = self._done_once(commit)
-        with self._news:
-            self._latest = max([self._latest, *(entry.sequence for entry in entries[-1:])])
-            self._news.notify_all()
+        if entries:
+            self._latest = max(self._latest, entries[-1].sequence)
+            self._bell.ring()
         return entries
 
     def model(self, model: str) -> FunctionModel | None:
@@ -172,14 +171,11 @@ class Neo4jCatalog:
 
     def wait(self, after: int, timeout_s: float) -> bool:
         """Wait until the ledger's head is beyond `after`: told by commits of this process, looking for others'."""
-        until = time.monotonic() + timeout_s
-        with self._news:
-            while self._latest <= after and self.head().sequence <= after:
-                left = until - time.monotonic()
-                if left <= 0:
-                    return False
-                self._news.wait(min(left, _POLL_S))
-        return True
+
+        def is_news() -> bool:
+            return self._latest > after or self.head().sequence > after
+
+        return self._bell.wait(is_news, timeout_s, look_every_s=_POLL_S)
 
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""
@@ -214,7 +210,7 @@ class Neo4jCatalog:
 
     def close(self) -> None:
         """Finish the commit under way and let go of the store. Calling it twice is harmless."""
-        with self._turns.taken():
+        with self._turn:
             self.database.close()
 
     def _done_once(self, commit: Commit) -> tuple[Entry, ...]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Condition, Lock
+from threading import Lock
 from typing import TypeVar
 
 import duckdb
@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from engine.domain.canonical import Json
 from engine.domain.writes import Answer
 from engine.errors import NotCanonical, StoreConflict, StoreOlder, StoreUnreachable
+from engine.storage.bell import Bell
 from engine.storage.disk import why
 from engine.storage.sql import migrations, schema
 from engine.storage.sql.askable import READS, is_whole, let_all_be_asked
@@ -58,8 +59,7 @@ class DuckDB:
         self.place = str(path)
         self._path = path
         self._turn = Lock()
-        self._news = Condition()
-        self._told = 0
+        self._bell = Bell()
         self._closed = False
         if not is_there(path):
             make(path)
@@ -109,20 +109,11 @@ class DuckDB:
 
     def tell(self) -> None:
         """Let those who wait look again: this process is the only one that commits."""
-        with self._news:
-            self._told += 1
-            self._news.notify_all()
+        self._bell.ring()
 
     def wait(self, is_news: Callable[[], bool], timeout_s: float) -> bool:
-        """Ask `is_news` now and whenever somebody tells; nobody is kept waiting by the asking."""
-        until = time.monotonic() + timeout_s
-        while True:
-            told = self._told
-            if is_news():
-                return True
-            with self._news:
-                if not self._news.wait_for(lambda seen=told: self._told != seen, until - time.monotonic()):
-                    return False
+        """Ask `is_news` now and whenever somebody tells."""
+        return self._bell.wait(is_news, timeout_s)
 
     def describe(self) -> dict[str, Json]:
         """Return kind, place and size in bytes, the write-ahead log included."""
