@@ -96,8 +96,11 @@ class Catalog(Protocol):
         """Give the head and every entry as stored, oldest first, as they were at one moment: for verification."""
         ...
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Return True as soon as the ledger's head is beyond `after`, False when that takes longer than `timeout_s`."""
+    def news(self, after: int, timeout_s: float) -> list[Entry]:
+        """Return the entries that follow `after` as soon as there is one, without a gap; none after `timeout_s`.
+
+        There may be more than are returned: ask again from the last one.
+        """
         ...
 
     def setting(self, key: str) -> Json:

@@ -22,7 +22,7 @@ from engine.domain.edits import Move
 from engine.domain.events import Draft
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Stage, Tether
-from engine.domain.queries import EntryQuery, ModelQuery
+from engine.domain.queries import ModelQuery
 from engine.domain.runs import Attempt, Run, Step
 from engine.domain.values import Port, Position
 from engine.domain.writes import InsertModel, PutRun, PutSteps, Record
@@ -181,7 +181,7 @@ def _publishing(catalog: Catalog, asked: int) -> list[float]:
         arrived: list[float] = []
 
         def follow(position: int = position, arrived: list[float] = arrived) -> None:
-            if catalog.wait(position, 10) and catalog.entries(EntryQuery(after=position)):
+            if catalog.news(position, 10):
                 arrived.append(time.perf_counter())
 
         subscriber = Thread(target=follow)

@@ -210,10 +210,11 @@ class MemoryCatalog:
         with self._open():
             return self._settings.get(key)
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait until the ledger's head is beyond `after`."""
+    def news(self, after: int, timeout_s: float) -> list[Entry]:
+        """Wait for entries that follow `after`."""
         with self._open():
-            return self._news.wait_for(lambda: self._head.sequence > after, timeout_s)
+            self._news.wait_for(lambda: self._head.sequence > after, timeout_s)
+            return self.entries(EntryQuery(after=after))
 
     def settings(self) -> dict[str, Json]:
         """Return all settings by key."""

@@ -105,8 +105,8 @@ def head(path):
     return _opened[path].head().sequence
 
 
-def wait(path, after, timeout_s):
-    return _opened[path].wait(after, timeout_s)
+def news(path, after, timeout_s):
+    return [entry.sequence for entry in _opened[path].news(after, timeout_s)]
 
 
 def put(path, key, value):

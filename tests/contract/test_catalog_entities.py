@@ -192,15 +192,15 @@ def test_a_model_with_everything_lists_all_its_nodes_and_edges(catalog):
 
 
 def test_waiting_ends_with_the_commit_that_was_waited_for(catalog):
-    assert not catalog.wait(0, 0.01)
+    assert not catalog.news(0, 0.01)
     seen = []
-    waiter = Thread(target=lambda: seen.append(catalog.wait(1, 20)))
+    waiter = Thread(target=lambda: seen.extend(catalog.news(1, 20)))
     waiter.start()
     catalog.commit(Record(draft=draft(1)))
-    assert catalog.wait(0, 0)
-    catalog.commit(Record(draft=draft(2)))
+    assert catalog.news(0, 0)
+    committed = catalog.commit(Record(draft=draft(2)))
     waiter.join(20)
-    assert seen == [True]
+    assert seen == [*committed]
 
 
 def test_two_followers_see_every_entry_once_and_in_order_while_four_write(catalog):
@@ -209,8 +209,8 @@ def test_two_followers_see_every_entry_once_and_in_order_while_four_write(catalo
             catalog.commit(Record(draft=draft(number, actor=actor)))
 
     def follow(seen):
-        while len(seen) < 40 and catalog.wait(len(seen), 20):
-            seen.extend(entry.sequence for entry in catalog.entries(EntryQuery(after=len(seen), limit=7)))
+        while len(seen) < 40 and (found := catalog.news(len(seen), 20)):
+            seen.extend(entry.sequence for entry in found[:7])
 
     followers = [[], []]
     threads = [Thread(target=write, args=(f"w{number}",)) for number in range(4)]

@@ -229,8 +229,7 @@ def test_two_followers_never_skip_or_repeat(postgres_url):
     def follow(index):
         position = 0
         while not (done.is_set() and position == followers[index].head().sequence):
-            if followers[index].wait(position, 0.2):
-                found = followers[index].entries(EntryQuery(after=position))
+            if found := followers[index].news(position, 0.2):
                 seen[index] += found
                 position = found[-1].sequence
 
@@ -251,17 +250,17 @@ def test_two_followers_never_skip_or_repeat(postgres_url):
 
 def test_news_of_another_program_comes_at_once_and_of_another_organization_never(postgres_url, catalog):
     other, foreign = open_postgres(postgres_url), open_postgres(postgres_url, organization="acme")
-    assert not catalog.wait(0, 0.01)
+    assert not catalog.news(0, 0.01)
     moments = []
 
     def follow():
-        assert catalog.wait(0, 30)
+        assert catalog.news(0, 30)
         moments.append(time.monotonic())
 
     thread = Thread(target=follow)
     thread.start()
     foreign.commit(Record(draft=draft()))
-    assert not catalog.wait(0, 0.3)
+    assert not catalog.news(0, 0.3)
     other.commit(Record(draft=draft()))
     committed = time.monotonic()
     thread.join()
@@ -271,12 +270,12 @@ def test_news_of_another_program_comes_at_once_and_of_another_organization_never
 
 
 def test_news_go_on_after_the_connection_that_listens_was_lost(postgres, postgres_url, catalog):
-    assert not catalog.wait(0, 0.1)
+    assert not catalog.news(0, 0.1)
     postgres.run(f"SELECT pg_terminate_backend(pid) FROM ({OTHERS})", database=database_of(postgres_url))
     catalog.commit(Record(draft=draft()))
-    assert catalog.wait(0, 10)
+    assert catalog.news(0, 10)
     for number in (1, 2):
-        waiting = Thread(target=catalog.wait, args=(number, 10))
+        waiting = Thread(target=catalog.news, args=(number, 10))
         waiting.start()
         catalog.commit(Record(draft=draft(number)))
         waiting.join(9)
@@ -288,7 +287,7 @@ def test_closing_wakes_who_waits(postgres_url):
 
     def wait():
         try:
-            catalog.wait(0, 60)
+            catalog.news(0, 60)
         except StoreUnreachable as error:
             told.append(str(error))
 

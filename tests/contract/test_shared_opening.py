@@ -65,11 +65,11 @@ def test_the_sidecar_is_for_its_owner_alone_and_goes_with_the_store(path):
 def test_two_catalogs_of_one_process_share_the_file_and_its_news(path):
     first, second = open_shared(path), open_shared(path)
     heard = []
-    thread = Thread(target=lambda: heard.append(second.wait(0, 30)))
+    thread = Thread(target=lambda: heard.extend(second.news(0, 30)))
     thread.start()
-    first.commit(InsertModel(model=model()), Record(draft=draft()))
+    entries = first.commit(InsertModel(model=model()), Record(draft=draft()))
     thread.join()
-    assert (heard, second.model("m1")) == ([True], model())
+    assert (heard, second.model("m1")) == ([*entries], model())
     first.close()
     second.commit(InsertModel(model=model(2)))
     second.close()
@@ -82,7 +82,7 @@ def test_waiting_ends_when_the_catalog_is_closed(path):
     def waiting():
         begun.append(True)
         with pytest.raises(StoreUnreachable, match="closed"):
-            second.wait(0, 30)
+            second.news(0, 30)
 
     thread = Thread(target=waiting)
     thread.start()

@@ -46,21 +46,21 @@ def test_both_programs_wait_for_news(path):
             one.ask(agents.open_, path)
         for waiting, other in ((first, second), (second, first)):
             before = other.ask(agents.head, path)
-            waiting.tell(agents.wait, path, before, 30)
+            waiting.tell(agents.news, path, before, 30)
             other.ask(agents.insert, path, before)
-            assert waiting.answer() is True
-            assert waiting.ask(agents.wait, path, before + 1, 0) is False
+            assert waiting.answer() == [before + 1]
+            assert waiting.ask(agents.news, path, before + 1, 0) == []
 
 
 def test_an_owner_that_closes_hands_over(path):
     with processes(3) as (first, second, third):
         for one in (first, second):
             one.ask(agents.open_, path)
-        second.tell(agents.wait, path, 0, 30)
+        second.tell(agents.news, path, 0, 30)
         first.ask(agents.close, path)
         assert third.ask(agents.open_, path) in (second.pid, third.pid)
         third.ask(agents.insert, path, 1)
-        assert second.answer() is True
+        assert second.answer() == [1]
         assert second.ask(agents.names, path) == ["Model 1"]
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
@@ -121,12 +121,12 @@ def test_who_waits_while_the_owner_dies_hears_of_the_next_owners_news(path):
         catalog = open_shared(path)
         assert second.ask(agents.open_, path) == first.pid
         heard = []
-        thread = Thread(target=lambda: heard.append(catalog.wait(0, 30)))
+        thread = Thread(target=lambda: heard.extend(catalog.news(0, 30)))
         thread.start()
         first.kill()
         second.ask(agents.insert, path, 1)
         thread.join()
-        assert heard == [True]
+        assert [entry.sequence for entry in heard] == [1]
         catalog.close()
 
 

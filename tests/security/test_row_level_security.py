@@ -109,7 +109,7 @@ def everything_in(catalog):
         ),
         "head": catalog.head(),
         "ledger": ledger,
-        "wait": catalog.wait(0, 0),
+        "news": catalog.news(0, 0),
         "setting": catalog.setting("k"),
         "settings": catalog.settings(),
         "entity": [catalog.entity(entity.kind, entity.key) for entity in entities()],

@@ -129,8 +129,9 @@ class CachedCatalog:
         while not self._closing.is_set():
             try:
                 seen = self._position
-                if self._catalog.wait(seen, _LISTEN_S) and not self._closing.wait(_GATHER_S) and seen == self._position:
-                    self._take_in(self._catalog.entries(EntryQuery(after=seen)))
+                found = self._catalog.news(seen, _LISTEN_S)
+                if found and not self._closing.wait(_GATHER_S) and seen == self._position:
+                    self._take_in(found)
             except StoreError:
                 if self._closing.wait(_LISTEN_S):
                     return
@@ -181,9 +182,9 @@ class CachedCatalog:
         """Give the whole ledger; see `engine.ports.Catalog`."""
         return self._catalog.ledger()
 
-    def wait(self, after: int, timeout_s: float) -> bool:
+    def news(self, after: int, timeout_s: float) -> list[Entry]:
         """Wait for news; see `engine.ports.Catalog`."""
-        return self._catalog.wait(after, timeout_s)
+        return self._catalog.news(after, timeout_s)
 
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""

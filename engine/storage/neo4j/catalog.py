@@ -30,6 +30,7 @@ from engine.storage.neo4j.database import Database, Found, is_in_doubt, moment
 from engine.storage.neo4j.reading import read_entries, read_ledger, read_mark, read_model
 from engine.storage.neo4j.schema import SCHEMA_VERSION, prepare, uid_of
 from engine.storage.neo4j.writing import Commit
+from engine.storage.recent import Recent
 
 _T = TypeVar("_T")
 _POLL_S = 0.25
@@ -88,8 +89,7 @@ class Neo4jCatalog:
         self._turn = Lock()
         """At committing: the server would let one at a time do it anyway, and have the others wait longer."""
         self._bell = Bell()
-        self._latest = 0
-        """The last entry that this catalog made: whoever waits for it need not ask the server."""
+        self._recent = Recent()
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
@@ -98,7 +98,7 @@ class Neo4jCatalog:
         with self._turn:
             entries = self._done_once(commit)
         if entries:
-            self._latest = max(self._latest, entries[-1].sequence)
+            self._recent.add(entries)
             self._bell.ring()
         return entries
 
@@ -169,13 +169,15 @@ class Neo4jCatalog:
         """Return the ledger's head."""
         return self.database.read(read_mark).head
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait until the ledger's head is beyond `after`: told by commits of this process, looking for others'."""
+    def news(self, after: int, timeout_s: float) -> list[Entry]:
+        """Wait for entries that follow `after`: told by commits of this process, looking for others'."""
 
         def is_news() -> bool:
-            return self._latest > after or self.head().sequence > after
+            return bool(self._recent.follow(after)) or self.head().sequence > after
 
-        return self._bell.wait(is_news, timeout_s, look_every_s=_POLL_S)
+        if not self._bell.wait(is_news, timeout_s, look_every_s=_POLL_S):
+            return []
+        return self._recent.follow(after) or self.entries(EntryQuery(after=after))
 
     def setting(self, key: str) -> Json:
         """Return a setting, or None."""

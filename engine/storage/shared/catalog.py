@@ -63,8 +63,8 @@ class Local:
 
     def ask(self, verb: str, arguments: Mapping[str, Any]) -> Any:
         """Return what a verb gives."""
-        if verb == "wait":
-            return self._owned.wait(arguments["after"], arguments["timeout_s"], lambda: self._closed)
+        if verb == "news":
+            return self.catalog.news(arguments["after"], arguments["timeout_s"], stop=lambda: self._closed)
         if verb == "commit_once":
             return self.commit(arguments["writes"], arguments["commit"])
         return getattr(self.catalog, verb)(**arguments)
@@ -190,12 +190,12 @@ class SharedCatalog:
         with ExitStack() as stack:
             yield self._repeated(lambda way: way.ledger(stack))
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Return True as soon as the ledger's head is beyond `after`, False when that takes longer."""
+    def news(self, after: int, timeout_s: float) -> list[Entry]:
+        """Wait for entries that follow `after`; see `engine.ports.Catalog`."""
         until = time.monotonic() + timeout_s
         while True:
             left = max(0.0, until - time.monotonic())
-            found: bool = self._ask("wait", after=after, timeout_s=min(left, _POLL_S))
+            found: list[Entry] = self._ask("news", after=after, timeout_s=min(left, _POLL_S))
             self._usable()
             if found or left <= _POLL_S:
                 return found

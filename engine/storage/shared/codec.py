@@ -232,7 +232,7 @@ VERBS: dict[str, Verb] = {
     "steps": Verb(_many(_STEP), {"run": _TEXT}),
     "entries": Verb(_many(_ENTRY), _question(EntryQuery, _LEDGER)),
     "head": Verb(HEAD, {}),
-    "wait": Verb(_FLAG, {"after": _NUMBER, "timeout_s": _SECONDS}),
+    "news": Verb(_many(_ENTRY), {"after": _NUMBER, "timeout_s": _SECONDS}),
     "setting": Verb(_PLAIN, {"key": _TEXT}),
     "settings": Verb(_PLAIN, {}),
     "entity": Verb(_optional(_ENTITY), {"kind": _TEXT, "key": _TEXT}),

@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread, current_thread
@@ -62,11 +62,6 @@ class Owned:
             return self._manners.commit(lambda: catalog.commit(*writes))
         return self._manners.commit(lambda: catalog.commit_once(once, *writes))
 
-    def wait(self, after: int, timeout_s: float, stop: Callable[[], bool]) -> bool:
-        """Return whether the ledger moved beyond `after`, at the latest after `timeout_s`, or when `stop` says so."""
-        head = self.catalog("").head
-        return self.database.wait(lambda: stop() or head().sequence > after, timeout_s)
-
     def ring(self) -> None:
         """Let everybody who waits look again."""
         self.database.tell()
@@ -100,11 +95,11 @@ class Door:
         """Whether the owner lets go of the file."""
         return self._owned.closing
 
-    def wait(self, after: int, timeout_s: float) -> bool:
+    def news(self, organization: str, after: int, timeout_s: float) -> list[Entry]:
         """Wait for news on behalf of a guest."""
         from engine.storage.shared.server import Gone
 
-        found = self._owned.wait(after, timeout_s, lambda: self.closing)
+        found = self.catalog(organization).news(after, timeout_s, stop=lambda: self.closing)
         if self.closing:
             raise Gone
         return found

@@ -59,8 +59,8 @@ class Serving(Protocol):
         """Do all writes or none, once; see `SqlCatalog.commit_once`."""
         ...
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait for news; see `Catalog.wait`. Raises `Gone` when the owner closes meanwhile."""
+    def news(self, organization: str, after: int, timeout_s: float) -> list[Entry]:
+        """Wait for news; see `Catalog.news`. Raises `Gone` when the owner closes meanwhile."""
         ...
 
 
@@ -144,8 +144,8 @@ class Requests(BaseHTTPRequestHandler):
         self._answer(status, body)
 
     def _result(self, catalog: SqlCatalog, verb: str, arguments: dict[str, Any]) -> Json:
-        if verb == "wait":
-            found: Any = self.serving.wait(**arguments)
+        if verb == "news":
+            found: Any = self.serving.news(catalog.organization, **arguments)
         elif verb == "commit_once":
             found = self.serving.commit(catalog.organization, arguments["writes"], arguments["commit"])
         else:

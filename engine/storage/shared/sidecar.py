@@ -17,7 +17,7 @@ from typing import NamedTuple
 from engine.domain.canonical import Json, as_object
 from engine.storage.sql import schema
 
-PROTOCOL = f"treadle-owner/1.{schema.SCHEMA_VERSION}"
+PROTOCOL = f"treadle-owner/2.{schema.SCHEMA_VERSION}"
 """Programs that say the same here understand each other. Count up when a verb or the form of a value changes."""
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32

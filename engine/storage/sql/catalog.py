@@ -26,6 +26,7 @@ from engine.ledger import chain
 from engine.storage import documents
 from engine.storage.changes import refuse_foreign
 from engine.storage.folding import fold
+from engine.storage.recent import Recent
 from engine.storage.sql import lists, schema, statements
 from engine.storage.sql.writing import perform, perform_once
 
@@ -82,8 +83,7 @@ class SqlCatalog:
         self.organization = organization
         self.database = database
         self._remote = count()
-        self._latest = 0
-        """The last entry that this catalog made: whoever waits for it need not ask the database."""
+        self._recent = Recent()
 
     def commit(self, *writes: Write) -> tuple[Entry, ...]:
         """Do all writes or none; see `engine.ports.Catalog`."""
@@ -99,9 +99,9 @@ class SqlCatalog:
         return self._told(done)
 
     def _told(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """Remember how far the ledger is, and wake those who wait for that."""
+        """Hand what was committed to those who wait for it."""
         if entries:
-            self._latest = max(self._latest, entries[-1].sequence)
+            self._recent.add(entries)
             self.database.tell()
         return entries
 
@@ -180,9 +180,15 @@ class SqlCatalog:
         """Return a setting, or None."""
         return self._read(lambda value: value, self._body(statements.SETTING, key=key))
 
-    def wait(self, after: int, timeout_s: float) -> bool:
-        """Wait until the ledger's head is beyond `after`."""
-        return self.database.wait(lambda: self._latest > after or self.head().sequence > after, timeout_s)
+    def news(self, after: int, timeout_s: float, *, stop: Callable[[], bool] = lambda: False) -> list[Entry]:
+        """Wait for entries that follow `after`, or until `stop` says so; see `engine.ports.Catalog`."""
+
+        def is_news() -> bool:
+            return stop() or bool(self._recent.follow(after)) or self.head().sequence > after
+
+        if not self.database.wait(is_news, timeout_s) or stop():
+            return []
+        return self._recent.follow(after) or self.entries(EntryQuery(after=after))
 
     def settings(self) -> dict[str, Json]:
         """Return all settings by key."""
