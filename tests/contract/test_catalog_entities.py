@@ -8,7 +8,7 @@ import pytest
 from engine.domain.entities import DeadLetter, Decision, Kind, KnowledgeDocument, Option, Schedule, Subscription
 from engine.domain.model import Dependency, Wire
 from engine.domain.nodes import Boundary, Stage
-from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, NodeQuery
+from engine.domain.queries import EdgeQuery, EntityQuery, NodeQuery
 from engine.domain.writes import InsertModel, PutEntity, Record, RemoveEntity, UpdateModel
 from engine.errors import StaleRevision
 from tests.contract.samples import ODD_TEXTS, at, draft, entities, everything, model
