@@ -135,7 +135,7 @@ class Catalog(Protocol):
         ...
 
 
-RecordKind: TypeAlias = Literal["started", "intent", "done", "failed", "skipped", "ended"]
+RecordKind: TypeAlias = Literal["started", "intent", "done", "steps", "failed", "skipped", "ended"]
 
 
 class JournalRecord(NamedTuple):

@@ -18,9 +18,10 @@ from engine.domain.runs import Durability, Run, RunStatus, Step, StoredValue
 from engine.domain.values import Semver
 from engine.domain.writes import PutRun, PutSteps, Record
 from engine.errors import InputRefused, NotResumable, OutputRefused, RunNotFound
+from engine.execution.compiling import compile_plan
 from engine.execution.frames import Outcome, Watch
 from engine.execution.local import LocalRun, Services
-from engine.execution.plan import Plan, compile_plan
+from engine.execution.plan import Plan
 from engine.execution.records import Recovered, fold, merkle_leaves, recover
 from engine.execution.scribe import Scribe
 from engine.execution.values import load, store
@@ -228,7 +229,8 @@ class Runs:
         self, run: Run, plan: Plan, inputs: Mapping[str, Any], watch: Watch | None, recovered: Recovered | None
     ) -> RunHandle:
         journal = self._journal if run.durability != "off" else None
-        scribe = Scribe(run.id, self._services.clock, self._services.blobs, journal)
+        strict = run.durability == "strict"
+        scribe = Scribe(run.id, self._services.clock, self._services.blobs, journal, strict=strict)
         local = LocalRun(
             run,
             plan,

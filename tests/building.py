@@ -14,9 +14,10 @@ from engine.domain.runs import Durability, Run, Step
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Semver
 from engine.errors import TetherUnknown
+from engine.execution.compiling import compile_plan
 from engine.execution.frames import Outcome, RunEvent, Watch
 from engine.execution.local import LocalRun, Services
-from engine.execution.plan import Plan, compile_plan
+from engine.execution.plan import Plan
 from engine.execution.records import Recovered, fold
 from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
@@ -230,7 +231,7 @@ class Bench:
             durability=durability,
             created_at=self.clock.now(),
         )
-        scribe = Scribe(run.id, self.clock, self.blobs, journal)
+        scribe = Scribe(run.id, self.clock, self.blobs, journal, strict=durability == "strict")
         return LocalRun(run, plan, inputs, self.services, scribe, recovered=recovered, watch=watch, **options)
 
     def go(self, found: FunctionModel, inputs: Mapping[str, Any] | None = None, **options: Any) -> Ran:

@@ -54,7 +54,7 @@ def _no_controls(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    if any("\ud800" <= ch <= "\udfff" for ch in text):
+    if not text.isascii() and any("\ud800" <= ch <= "\udfff" for ch in text):
         message = "must not contain half of a surrogate pair"
         raise ValueError(message)
     return text

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from engine.domain.nodes import Knowledge, NestedModel, Tether
 from engine.errors import StepCancelled, StepTimedOut, TetherFailed, TreadleError
 from engine.execution import invocation
-from engine.execution.core import Core
+from engine.execution.core import RUNNING, Core
 from engine.execution.frames import Frame, Job
 from engine.execution.items import PerItem
 from engine.execution.plan import Work
 from engine.execution.values import Encoded
-from engine.ports import Invoke
 
 if TYPE_CHECKING:
     from engine.execution.local import LocalRun
@@ -26,9 +25,14 @@ class Attempts:
     def __init__(self, loop: LocalRun) -> None:
         self._loop = loop
         self._services = loop.services
-        self._scribe = loop.scribe
-        self._recovered = loop.recovered
-        self._fresh = loop.recovered.empty and not loop.watched
+        self.run = loop.run.id
+        self.scribe = loop.scribe
+        self.recovered = loop.recovered
+        self.touched = loop.recovered.touched
+        self.paces = loop.services.paces
+        self.blobs = loop.services.blobs
+        self.clock = loop.services.clock.monotonic
+        self.watcher = loop.seen if loop.watched else None
         self._items = PerItem(loop, self)
         self.in_flight: set[Job] = set()
         """Jobs on a worker thread or on the event loop."""
@@ -37,51 +41,34 @@ class Attempts:
 
     def begin(self, frame: Frame, slot: int) -> None:
         """Begin an action whose turn has come: decide its condition, then make its first attempt."""
-        work = frame.plan.work[slot]
-        assert work is not None
-        if work.plain and self._fresh and work.invoke is not None:
-            self._call_plainly(frame, slot, work, work.invoke)
-            return
+        work = frame.plan.work(slot)
         node = work.node
         job = Job(frame, slot, work, frame.prefix + node.id, frame.arguments(slot))
         frame.running += 1
-        if job.path in self._recovered.done:
+        if self.recovered.is_done(job.path):
             self._chosen(job)
-            self._complete(job, self._recovered.outputs_of(job.path, self._services.blobs), recovered=True)
+            self._complete(job, self.recovered.outputs_of(job.path, self._services.blobs), recovered=True)
             return
         if node.condition is not None and not self._holds(job, node.condition.cel):
             return
         self._chosen(job)
-        if node.for_each is not None and job.path not in self._recovered.final:
+        if node.for_each is not None and job.path not in self.recovered.final:
             self._items.begin(job, node.for_each)
         else:
             self.attempt(job)
 
-    def _call_plainly(self, frame: Frame, slot: int, work: Work, invoke: Invoke) -> None:
-        """Do what `attempt` does for a pure inline call with constants only, without a job unless it fails."""
-        scribe, node = self._scribe, work.node
-        path = frame.prefix + node.id
-        inputs = frame.arguments(slot)
-        began_us = scribe.now_us()
-        context = invocation.Context(self._loop.run.id, path, 1, None)
-        try:
-            given = {**work.ports, **inputs} if work.ports else inputs
-            outputs = self._outputs(work, invoke(given, work.fixed, context), inputs)
-            kept = scribe.encoded(outputs)
-        except Exception as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
-            job = Job(frame, slot, work, path, inputs)
-            job.began_us, job.attempt, job.context = began_us, 1, context
-            frame.running += 1
-            self.fail(job, invocation.as_step_error(error))
-            return
-        ticket = scribe.done(path, 1, began_us, kept, context.lines)
-        if self._loop.strict:
-            scribe.sync(ticket)
-        frame.keep(slot, outputs)
-        frame.core.succeeded(slot)
+    def failed_plainly(
+        self, frame: Frame, slot: int, inputs: dict[str, Any], began: float, context: invocation.Context, error: Exception
+    ) -> None:
+        """Go on with a plain call that failed as with any other attempt."""
+        job = Job(frame, slot, frame.plan.work(slot), frame.prefix + frame.plan.nodes[slot].id, inputs)
+        job.began_us, job.attempt, job.context = self.scribe.us(began), 1, context
+        frame.running += 1
+        frame.core.state[slot] = RUNNING
+        self.fail(job, invocation.as_step_error(error))
 
     def _chosen(self, job: Job) -> None:
-        if job.frame.plan.next_choice[job.slot] >= 0:
+        if job.slot in job.frame.plan.next_choice:
             job.frame.core.chosen(job.slot)
 
     def _holds(self, job: Job, cel: str) -> bool:
@@ -101,8 +88,8 @@ class Attempts:
 
     def attempt(self, job: Job) -> None:
         """Make the next attempt of a job, unless the journal already says how it ended."""
-        path, recovered = job.path, self._recovered
-        if path in recovered.done:
+        path, recovered = job.path, self.recovered
+        if recovered.is_done(path):
             self._complete(job, recovered.outputs_of(path, self._services.blobs), recovered=True)
             return
         if path in recovered.final:
@@ -130,7 +117,7 @@ class Attempts:
         """Count a new attempt of a job and note when it began."""
         job.attempt += 1
         job.generation += 1
-        job.began_us = self._scribe.now_us()
+        job.began_us = self.scribe.now_us()
         watched = self._loop.watched
         if watched:
             facts = {"attempt": job.attempt, "attempts": job.work.node.retry.attempts(), "began_us": job.began_us}
@@ -150,14 +137,20 @@ class Attempts:
 
     def _dispatch(self, job: Job, inputs: dict[str, Any], settings: dict[str, Any]) -> None:
         work = job.work
-        ticket = self._scribe.intent(job.path, job.attempt, job.began_us, job.key) if work.effect else 0
-        if work.runs == "inline" and not work.effect and work.node.timeout_s is None:
+        ticket = self.scribe.intent(job.path, job.attempt, job.began_us, job.key) if work.effect else 0
+        if self._is_inline(work):
             self._call(job, job.generation, inputs, settings, 0, inline=True)
             return
         job.threaded = True
         self.in_flight.add(job)
         self._deadline(job)
         self._services.workers.submit(partial(self._call, job, job.generation, inputs, settings, ticket))
+
+    def _is_inline(self, work: Work) -> bool:
+        """Say whether a call is made on the run's own thread."""
+        if work.effect or work.node.timeout_s is not None or work.spec is None:
+            return False
+        return work.runs == "inline" or (work.runs == "auto" and self.paces.is_quick(work.spec.reference))
 
     def _call(
         self,
@@ -175,13 +168,16 @@ class Attempts:
         failure: TreadleError | None = None
         try:
             if ticket:
-                self._scribe.sync(ticket)
+                self.scribe.sync(ticket)
+            began = self.clock()
             result = job.work.invoke(inputs, settings, job.context)  # type: ignore[misc,arg-type]
+            if job.work.runs == "auto" and job.work.spec is not None:
+                self.paces.note(job.work.spec.reference, self.clock() - began)
             if inspect.isawaitable(result):
                 self._await(job, generation, inputs, result)
                 return
             outputs = self._outputs(job.work, result, inputs)
-            kept = self._scribe.encoded(outputs)
+            kept = self.scribe.encoded(outputs)
         except BaseException as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
             failure = invocation.as_step_error(error)
         if inline:
@@ -199,7 +195,7 @@ class Attempts:
         def done(future: Any) -> None:
             try:
                 outputs = self._outputs(job.work, future.result(), inputs)
-                self._loop.post(job, generation, outputs, self._scribe.encoded(outputs), None)
+                self._loop.post(job, generation, outputs, self.scribe.encoded(outputs), None)
             except BaseException as error:  # noqa: BLE001 - as in _call
                 self._loop.post(job, generation, None, None, invocation.as_step_error(error))
 
@@ -297,14 +293,14 @@ class Attempts:
     def succeed(self, job: Job, outputs: dict[str, Any], kept: dict[str, Encoded] | None = None) -> None:
         """Record that a step succeeded, then let what follows have its outputs."""
         try:
-            kept = kept if kept is not None else self._scribe.encoded(outputs)
+            kept = kept if kept is not None else self.scribe.encoded(outputs)
         except TreadleError as error:
             self.fail(job, error, final=True)
             return
         logs = job.context.lines if job.context is not None else ()
-        ticket = self._scribe.done(job.path, job.attempt, job.began_us, kept, logs)
+        ticket = self.scribe.done(job.path, job.attempt, job.began_us, kept, logs)
         if self._loop.strict:
-            self._scribe.sync(ticket)
+            self.scribe.sync(ticket)
         self._complete(job, outputs)
 
     def _complete(self, job: Job, outputs: dict[str, Any], *, recovered: bool = False, replaced: bool = False) -> None:
@@ -333,7 +329,7 @@ class Attempts:
         job.generation += 1
         if not cancelled:
             logs = job.context.lines if job.context is not None else ()
-            self._scribe.failed(job.path, job.attempt, job.began_us, str(error), final=final, key=job.key, logs=logs)
+            self.scribe.failed(job.path, job.attempt, job.began_us, str(error), final=final, key=job.key, logs=logs)
         if final:
             self._give_up(job, str(error), cancelled=cancelled)
             return

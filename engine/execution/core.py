@@ -21,17 +21,17 @@ class Core:
 
     __slots__ = (
         "_excluded",
-        "_limits",
-        "_parked",
         "_passed_on",
-        "_ready",
-        "_running",
-        "_trouble",
+        "limits",
         "open",
+        "parked",
         "pending",
         "plan",
+        "ready",
+        "running",
         "skips",
         "state",
+        "trouble",
     )
 
     def __init__(self, plan: Plan, *, wanted: AbstractSet[int] | None = None) -> None:
@@ -43,13 +43,17 @@ class Core:
         """Slots that have not ended yet."""
         self.skips: list[tuple[int, str]] = []
         """Slots that were skipped since the driver last looked, with the reason."""
+        self.ready: list[int] = []
+        """The ranks of the slots that are ready, as a heap."""
+        self.running = [0] * len(plan.limits)
+        """How many slots of each container run."""
+        self.limits = plan.limits
+        self.parked: list[list[int]] = [[] for _ in plan.limits]
+        """Ranks that are ready and wait for a place in their container, as heaps."""
+        self.trouble = wanted is not None
+        """Whether a slot may have to be skipped: something failed, was skipped or is not wanted."""
         self._excluded: dict[int, str] = {}
-        self._passed_on = bytearray(len(plan.kinds))
-        self._ready: list[int] = []
-        self._running = [0] * len(plan.limits)
-        self._limits = plan.limits
-        self._parked: list[list[int]] = [[] for _ in plan.limits]
-        self._trouble = wanted is not None
+        self._passed_on = set[int]()
         if wanted is not None:
             self._excluded = {slot: NOT_WANTED for slot in range(len(plan.kinds)) if slot not in wanted}
         self._settle([slot for slot, count in enumerate(self.pending) if count == 0 and self._begin(slot)])
@@ -61,15 +65,15 @@ class Core:
 
     def take(self) -> int:
         """Return the next slot to start, or -1 when nothing may start now; it counts as running."""
-        ready, container = self._ready, self.plan.container
+        ready, container = self.ready, self.plan.container
         while ready:
             slot = self.plan.by_rank[heappop(ready)]
             home = container[slot]
             if home >= 0:
-                if self._running[home] >= self._limits[home]:
-                    heappush(self._parked[home], self.plan.rank[slot])
+                if self.running[home] >= self.limits[home]:
+                    heappush(self.parked[home], self.plan.rank[slot])
                     continue
-                self._running[home] += 1
+                self.running[home] += 1
             self.state[slot] = RUNNING
             return slot
         return -1
@@ -81,38 +85,42 @@ class Core:
 
     def failed(self, slot: int) -> None:
         """Report that a slot failed for good and the run goes on: what needs its outputs is skipped."""
-        self._trouble = True
+        self.trouble = True
         self._end(slot, FAILED)
         self._settle([slot])
 
     def skipped(self, slot: int, reason: str) -> None:
         """Report that a slot was not run, such as for a condition that does not hold."""
-        self._trouble = True
+        self.trouble = True
         self._end(slot, SKIPPED)
         self.skips.append((slot, reason))
         self._settle([slot])
 
     def chosen(self, slot: int) -> None:
         """Report that a candidate's condition holds: the later ones of a first-match choice are out."""
-        later = self.plan.next_choice[slot]
-        if later < 0:
+        first = later = self.plan.next_choice.get(slot)
+        if first is None:
             return
-        self._trouble = True
-        first = later
-        while later >= 0:
+        self.trouble = True
+        while later is not None:
             self._excluded.setdefault(later, NOT_CHOSEN)
-            later = self.plan.next_choice[later]
-        self._passed_on[slot] = 1
+            later = self.plan.next_choice.get(later)
+        self._passed_on.add(slot)
         self.pending[first] -= 1
         if self.pending[first] == 0 and self._begin(first):
             self._settle([first])
 
+    def marked(self, target: int) -> None:
+        """Settle a mark or boundary that waits for nothing any more."""
+        if self._begin(target):
+            self._settle([target])
+
     def _end(self, slot: int, state: int) -> None:
         home = self.plan.container[slot]
         if home >= 0 and self.state[slot] == RUNNING:
-            self._running[home] -= 1
-            if self._parked[home]:
-                heappush(self._ready, heappop(self._parked[home]))
+            self.running[home] -= 1
+            if self.parked[home]:
+                heappush(self.ready, heappop(self.parked[home]))
         self.state[slot] = state
         self.open -= 1
 
@@ -126,9 +134,9 @@ class Core:
                 pending[target] = left
                 if left == 0 and self._begin(target):
                     ended.append(target)
-            choice = self.plan.next_choice[slot]
-            if choice >= 0 and not self._passed_on[slot]:
-                self._passed_on[slot] = 1
+            choice = self.plan.next_choice.get(slot)
+            if choice is not None and slot not in self._passed_on:
+                self._passed_on.add(slot)
                 pending[choice] -= 1
                 if pending[choice] == 0 and self._begin(choice):
                     ended.append(choice)
@@ -136,7 +144,7 @@ class Core:
     def _begin(self, slot: int) -> bool:
         """Make a slot ready; return True if it ended at once instead, being a mark or blocked."""
         kind = self.plan.kinds[slot]
-        reason = self._blocked(slot, kind) if self._trouble else None
+        reason = self._blocked(slot, kind) if self.trouble else None
         if reason is not None:
             self.state[slot] = SKIPPED
             self.open -= 1
@@ -146,12 +154,12 @@ class Core:
             self.state[slot] = self._stage_state(slot)
             self.open -= 1
             return True
-        if kind == BEGIN and not any(condition for _, _, condition in self.plan.guards[slot]):
+        if kind == BEGIN and not any(condition for _, _, condition in self.plan.guards.get(slot, ())):
             self.state[slot] = DONE
             self.open -= 1
             return True
         self.state[slot] = READY
-        heappush(self._ready, self.plan.rank[slot])
+        heappush(self.ready, self.plan.rank[slot])
         return False
 
     def _stage_state(self, slot: int) -> int:
@@ -170,7 +178,7 @@ class Core:
                 return f"its stage {self.plan.nodes[begin].name!r} was skipped"
             return self._starved(slot)
         if kind in (BEGIN, SINK, SOURCE):
-            for source, necessity, _ in self.plan.guards[slot]:
+            for source, necessity, _ in self.plan.guards.get(slot, ()):
                 if necessity == "required" and self.state[source] == FAILED:
                     return f"{self.plan.nodes[source].name!r} before it failed"
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import isawaitable
 from typing import Any, cast
 
 from engine.domain import contracts
@@ -10,7 +11,7 @@ from engine.domain.model import FunctionModel
 from engine.domain.nodes import Knowledge, NestedModel, Tether
 from engine.domain.values import Expression
 from engine.errors import InputRefused, NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
-from engine.execution.plan import Work
+from engine.execution.plan import PlainCall, Work
 from engine.execution.values import Encoded, encode
 from engine.ports import Expressions, Secrets
 
@@ -20,17 +21,22 @@ _LOG_LIMIT_CHARS = 65_536
 class Context:
     """What a running tether may ask for; see `engine.ports.StepContext`."""
 
-    __slots__ = ("_dropped", "_length", "_report", "_run", "attempt", "is_cancelled", "lines", "path")
+    __slots__ = ("_dropped", "_length", "_report", "_run", "attempt", "is_cancelled", "logged", "path")
 
     def __init__(self, run: str, path: str, attempt: int, report: Callable[[float, str], None] | None) -> None:
         self._run = run
         self.path = path
         self.attempt = attempt
-        self.lines: list[str] = []
+        self.logged: list[str] | None = None
         self.is_cancelled = False
         self._report = report
         self._length = 0
         self._dropped = False
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the log."""
+        return self.logged or []
 
     @property
     def idempotency_key(self) -> str:
@@ -50,12 +56,13 @@ class Context:
     def log(self, text: str) -> None:
         """Write a line into the step's log, which is kept up to 64 Ki characters."""
         line = str(text)
+        lines = self.logged = self.logged or []
         self._length += len(line) + 1
         if self._length <= _LOG_LIMIT_CHARS:
-            self.lines.append(line)
+            lines.append(line)
         elif not self._dropped:
             self._dropped = True
-            self.lines.append("… the rest of the log was left out (64 Ki characters are kept)")
+            lines.append("… the rest of the log was left out (64 Ki characters are kept)")
 
 
 def scope_of(inputs: Mapping[str, Any], run_facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +120,24 @@ def outputs_of(
         elif port.required:
             raise PortMissing(port=repr(port.name), given=", ".join(map(repr, given)) or "nothing")
     return outputs if node.outputs else dict(given)
+
+
+def plain_outputs(call: PlainCall, result: Any) -> dict[str, Any]:
+    """Return the value of each output port from what a plain call gave."""
+    if isawaitable(result):
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        reason = "it returned something to await; write it as 'async def'"
+        raise TetherFailed(kind="Not awaited", reason=reason, permanent=True)
+    given: Mapping[str, Any] = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"result": result}
+    if not call.outputs:
+        return dict(given)
+    outputs = {name: given[name] for name in call.outputs if name in given}
+    if call.required and len(outputs) < len(call.outputs):
+        missing = next(name for name in call.outputs if name not in given)
+        raise PortMissing(port=repr(missing), given=", ".join(map(repr, given)) or "nothing")
+    return outputs
 
 
 def extracted(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -19,9 +20,11 @@ from engine.errors import TreadleError
 from engine.execution.attempts import Attempts
 from engine.execution.core import Core
 from engine.execution.frames import Frame, Job, Outcome, RunEvent, Watch
+from engine.execution.paces import Paces
 from engine.execution.plan import ACTION, SINK, SOURCE, Plan
 from engine.execution.records import Recovered
 from engine.execution.scribe import Scribe
+from engine.execution.sweep import sweep
 from engine.execution.workers import Workers
 from engine.ports import Blobs, Clock, Expressions, Secrets
 
@@ -39,6 +42,7 @@ class Services:
     clock: Clock
     workers: Workers
     secrets: Secrets
+    paces: Paces = field(default_factory=Paces)
 
 
 class LocalRun:
@@ -89,6 +93,8 @@ class LocalRun:
         while True:
             while self._dirty:
                 self._advance(self._dirty.popleft())
+                if self._dirty and not self._inbox.empty():
+                    self._take_in_all()
             if self._root.over:
                 break
             self._wait()
@@ -148,6 +154,11 @@ class LocalRun:
         if self._watch is not None:
             self._events.append(RunEvent(self.scribe.now_us(), path, node, state, facts))
 
+    def seen(self, path: str, node: str, began: float, ended: float, outputs: dict[str, Any]) -> None:
+        """Let watchers see a plain step with the next batch; times are those of the run's clock."""
+        facts = {"outputs": outputs, "began_us": self.scribe.us(began), "recovered": False}
+        self._events.append(RunEvent(self.scribe.us(ended), path, node, "succeeded", facts))
+
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
@@ -166,12 +177,14 @@ class LocalRun:
         timeout_s = self._timers[0][0] - now if self._timers else None
         if self._events:
             timeout_s = min(_EVENT_INTERVAL_S, timeout_s) if timeout_s is not None else _EVENT_INTERVAL_S
-        try:
+        with suppress(Empty):
             self._take_in(self._inbox.get(timeout=timeout_s))
+            self._take_in_all()
+
+    def _take_in_all(self) -> None:
+        with suppress(Empty):
             while True:
                 self._take_in(self._inbox.get_nowait())
-        except Empty:
-            return
 
     def _take_in(self, message: tuple[Any, ...]) -> None:
         what, *facts = message
@@ -214,6 +227,13 @@ class LocalRun:
         while not halted:
             if core.skips:
                 self._note_skips(frame)
+            if not core.trouble:
+                if sweep(frame, self._attempts):
+                    self._pause_for_others(frame)
+                    return
+                if self._halted(frame):
+                    halted = True
+                    break
             if len(self._attempts.in_flight) >= self._capacity:
                 self._held.append(frame)
                 return
@@ -230,6 +250,12 @@ class LocalRun:
             frame.over = True
             if frame.parent is not None:
                 self._attempts.nested_ended(frame, cancelled=not core.finished)
+
+    def _pause_for_others(self, frame: Frame) -> None:
+        """Go on with a frame after a look at what else has happened."""
+        self.wake(frame)
+        if self._watch is not None and self.services.clock.monotonic() - self._flushed_at_s >= _EVENT_INTERVAL_S:
+            self._flush()
 
     def _halted(self, frame: Frame) -> bool:
         """Say whether nothing new may start in a frame: the run stops, or it or one around it has failed."""
@@ -278,7 +304,7 @@ class LocalRun:
 
     def _decide(self, frame: Frame, slot: int) -> None:
         """Begin a stage whose dependencies have conditions: all must hold."""
-        for source, necessity, condition in frame.plan.guards[slot]:
+        for source, necessity, condition in frame.plan.guards.get(slot, ()):
             if necessity != "conditional" or condition is None:
                 continue
             steps: dict[str, Any] = {

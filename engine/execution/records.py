@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.domain.runs import INLINE_LIMIT_BYTES, Attempt, Step, StepStatus, StoredValue
-from engine.execution.plan import Plan
-from engine.execution.values import ARROW, BYTES, Encoded, decode
+from engine.execution.plan import ACTION, Plan
+from engine.execution.values import ARROW, BYTES, JSON, TEXT, Encoded, decode, summary
 from engine.ports import Blobs, JournalRecord
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -27,8 +27,19 @@ def done_body(
     began_us: int, outputs: Mapping[str, Encoded], blobs: Blobs, *, logs: Sequence[str] = (), reason: str | None = None
 ) -> bytes:
     """Return the body of a `done` record: when the attempt began and what each port gave."""
-    kept = {port: _kept(encoded, blobs) for port, encoded in outputs.items()}
-    return _json([began_us, kept, list(logs), reason])
+    return _json([began_us, {port: kept(each, blobs) for port, each in outputs.items()}, list(logs), reason])
+
+
+Note = tuple[str, float, float, dict[str, Any] | None, dict[str, list[Any]] | None, Sequence[str] | None]
+"""A plain step that succeeded: path, when it began and ended, plain outputs or kept ones by port, lines of its log."""
+
+
+def steps_body(notes: Sequence[Note], us: Callable[[float], int]) -> bytes:
+    """Return the body of a `steps` record: [path, began_us, ended_us, plain outputs, kept outputs, logs] of each."""
+    rows = [
+        [path, us(began), us(ended), outputs, kept, lines] for path, began, ended, outputs, kept, lines in notes
+    ]
+    return _json(rows)
 
 
 def failed_body(began_us: int, error: str, *, final: bool, key: str = "", logs: Sequence[str] = ()) -> bytes:
@@ -52,6 +63,8 @@ class Recovered:
 
     done: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Kept outputs by port; `outputs_of` decodes them."""
+    plain: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    """Rows of plain steps; `quick_outputs` decodes them."""
     failures: dict[str, int] = field(default_factory=dict[str, int])
     """How many attempts failed."""
     final: dict[str, str] = field(default_factory=dict[str, str])
@@ -61,11 +74,28 @@ class Recovered:
     @property
     def empty(self) -> bool:
         """True when nothing has happened yet."""
-        return not (self.done or self.failures or self.final or self.skipped)
+        return not (self.done or self.plain or self.failures or self.final or self.skipped)
+
+    @property
+    def touched(self) -> set[str] | None:
+        """The steps about which more is known than that they are done; None when nothing is known of any."""
+        return None if self.empty else {*self.done, *self.failures, *self.final, *self.skipped}
+
+    def quick_outputs(self, path: str, blobs: Blobs) -> dict[str, Any] | None:
+        """Return the values of a plain step that is done, or None."""
+        row = self.plain.get(path)
+        if row is None:
+            return None
+        return row[3] if row[4] is None else {port: _value(each, blobs) for port, each in row[4].items()}
+
+    def is_done(self, path: str) -> bool:
+        """Say whether a step is done."""
+        return path in self.done or path in self.plain
 
     def outputs_of(self, path: str, blobs: Blobs) -> dict[str, Any]:
         """Return the values that a completed step gave."""
-        return {port: _value(kept, blobs) for port, kept in self.done[path].items()}
+        quick = self.quick_outputs(path, blobs)
+        return quick if quick is not None else {port: _value(each, blobs) for port, each in self.done[path].items()}
 
 
 def recover(records: Iterable[JournalRecord]) -> Recovered:
@@ -74,6 +104,8 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
     for record in records:
         if record.kind == "done":
             found.done[record.path] = json.loads(record.body)[1]
+        elif record.kind == "steps":
+            found.plain.update((row[0], row) for row in json.loads(record.body))
         elif record.kind == "failed":
             found.failures[record.path] = max(found.failures.get(record.path, 0), record.attempt)
             body = json.loads(record.body)
@@ -87,19 +119,24 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
 def fold(run: str, records: Iterable[JournalRecord], plan: Plan, *, ended: bool = True) -> tuple[Step, ...]:
     """Return the steps that the records add up to. With `ended`, what never began counts as cancelled."""
     drafts: dict[str, _StepDraft] = {}
+
+    def draft_of(path: str) -> _StepDraft:
+        found = drafts.get(path)
+        if found is None:
+            found = drafts[path] = _StepDraft(path, *describe_path(plan, path))
+        return found
+
     for record in records:
-        if record.kind in ("started", "ended"):
-            continue
-        draft = drafts.get(record.path)
-        if draft is None:
-            draft = drafts[record.path] = _StepDraft(record.path, *describe_path(plan, record.path))
-        draft.take(record, run)
+        if record.kind == "steps":
+            for row in json.loads(record.body):
+                draft_of(row[0]).take_row(row)
+        elif record.kind not in ("started", "ended"):
+            draft_of(record.path).take(record)
     steps = [draft.step(run, ended=ended) for draft in drafts.values()]
     rest: StepStatus = "cancelled" if ended else "pending"
     seen = set(drafts)
-    for slot, work in enumerate(plan.work):
-        node = plan.nodes[slot]
-        if work is not None and node.id not in seen and f"{node.id}[0]" not in seen:
+    for kind, node in zip(plan.kinds, plan.nodes, strict=True):
+        if kind == ACTION and node.id not in seen and f"{node.id}[0]" not in seen:
             steps.append(Step(run=run, path=node.id, node=node.id, name=node.name, kind=node.kind, status=rest))
     return tuple(steps)
 
@@ -116,8 +153,7 @@ def describe_path(plan: Plan, path: str) -> tuple[str, str, str]:
         if node is None:
             return match[1], match[1], "tetherNode"
         slot = inside.slots.get(match[1])
-        work = inside.work[slot] if slot is not None else None
-        inside = work.nested if work is not None else None
+        inside = inside.nested.get(slot) if slot is not None else None
     index = re.search(r"\[(\d+)\](?:#\d+)?$", path)
     return node.id, f"{node.name} · {int(index[1]) + 1}" if index else node.name, node.kind
 
@@ -139,11 +175,21 @@ class _StepDraft:
         self.reason: str | None = None
         self.logs: list[str] = []
 
-    def take(self, record: JournalRecord, run: str) -> None:
-        body = json.loads(record.body)
+    def take(self, record: JournalRecord) -> None:
         take: Callable[[JournalRecord, list[Any]], None] = getattr(self, f"_take_{record.kind}")
-        take(record, body)
-        del run
+        take(record, json.loads(record.body))
+
+    def take_row(self, row: list[Any]) -> None:
+        """Take in a plain step that succeeded; see `steps_body`."""
+        _, began_us, ended_us, plain, found, logs = row
+        self.status, self.error = "succeeded", None
+        if plain is not None:
+            found = {port: plain_kept(value) for port, value in plain.items()}
+        self.outputs = {port: _stored(item) for port, item in (found or {}).items()}
+        self.attempts[1] = Attempt(
+            number=1, started_at=_moment(began_us), ended_at=_moment(ended_us), status="succeeded"
+        )
+        self.logs.extend(logs or ())
 
     def _take_intent(self, record: JournalRecord, body: list[Any]) -> None:
         self.status = "running"
@@ -152,10 +198,10 @@ class _StepDraft:
         )
 
     def _take_done(self, record: JournalRecord, body: list[Any]) -> None:
-        began_us, kept, logs, reason = body
+        began_us, found, logs, reason = body
         self.status, self.error = ("cached" if reason == "cached" else "succeeded"), None
         self.reason = reason
-        self.outputs = {port: _stored(item) for port, item in kept.items()}
+        self.outputs = {port: _stored(item) for port, item in found.items()}
         self._ended(record, began_us, "succeeded", None)
         self.logs.extend(logs)
 
@@ -201,7 +247,15 @@ class _StepDraft:
         )
 
 
-def _kept(encoded: Encoded, blobs: Blobs) -> list[Any]:
+def plain_kept(value: Any) -> list[Any]:
+    """Return a plain value (a short text, a number, true, false or nothing) in the form of `kept`."""
+    if isinstance(value, str):
+        return [TEXT, summary(value), len(value), "t", value]
+    text = _encode(value)
+    return [JSON, summary(value), len(text), "t", text]
+
+
+def kept(encoded: Encoded, blobs: Blobs) -> list[Any]:
     """Return [media type, summary, size, form, data]; form is t(ext), b(ase64) or s(ha256 of a blob)."""
     size = len(encoded.data)
     if size > INLINE_LIMIT_BYTES:
@@ -211,24 +265,24 @@ def _kept(encoded: Encoded, blobs: Blobs) -> list[Any]:
     return [encoded.media_type, encoded.summary, size, "t", encoded.data.decode()]
 
 
-def _bytes(kept: list[Any]) -> bytes:
-    return base64.b64decode(kept[4]) if kept[3] == "b" else kept[4].encode()
+def _bytes(item: list[Any]) -> bytes:
+    return base64.b64decode(item[4]) if item[3] == "b" else item[4].encode()
 
 
-def _value(kept: list[Any], blobs: Blobs) -> Any:
-    return decode(kept[0], blobs.get(kept[4]) if kept[3] == "s" else _bytes(kept))
+def _value(item: list[Any], blobs: Blobs) -> Any:
+    return decode(item[0], blobs.get(item[4]) if item[3] == "s" else _bytes(item))
 
 
-def _stored(kept: list[Any]) -> StoredValue:
-    media_type, summary, size, form, data = kept
+def _stored(item: list[Any]) -> StoredValue:
+    media_type, words, size, form, data = item
     if form == "s":
-        return StoredValue(media_type=media_type, sha256=data, size_bytes=size, summary=summary)
-    inline = _bytes(kept)
+        return StoredValue(media_type=media_type, sha256=data, size_bytes=size, summary=words)
+    inline = _bytes(item)
     return StoredValue(
         media_type=media_type,
         sha256=hashlib.sha256(inline).hexdigest(),
         size_bytes=size,
-        summary=summary,
+        summary=words,
         data=inline,
     )
 

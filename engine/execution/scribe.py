@@ -10,20 +10,75 @@ from engine.execution.invocation import encoded
 from engine.execution.values import Encoded
 from engine.ports import Blobs, Clock, Journal, JournalRecord, RecordKind
 
+_SAFE_INTEGER = 2**53
+_SHORT_CHARS = 1_000
+_HELD_S = 0.05
+"""The longest that a plain step is noted and not written."""
+
 
 class Scribe:
-    """The pen of one run. Safe to call from any thread."""
+    """The pen of one run: writes on the run's own thread; `encoded`, `sync` and `records` on any."""
 
-    def __init__(self, run: str, clock: Clock, blobs: Blobs, journal: Journal | None) -> None:
-        self._run, self._clock, self._blobs, self._journal = run, clock, blobs, journal
+    def __init__(
+        self, run: str, clock: Clock, blobs: Blobs, journal: Journal | None, *, strict: bool = False
+    ) -> None:
+        """With `strict` every step is on disk before the next one begins."""
+        self._run, self._clock, self._blobs, self._journal, self._strict = run, clock, blobs, journal, strict
         self._began = clock.monotonic()
         self._began_us = int(clock.now().timestamp() * 1e6)
-        self.remembered: list[JournalRecord] = []
-        """All records when there is no journal."""
+        self._remembered: list[JournalRecord | list[records.Note]] = []
+        """What was written when there is no journal."""
+        self._noted: list[records.Note] = []
+        """Plain steps that are not written yet."""
 
     def now_us(self) -> int:
         """Return Unix time in microseconds that never goes back within the run."""
-        return self._began_us + int((self._clock.monotonic() - self._began) * 1e6)
+        return self.us(self._clock.monotonic())
+
+    def us(self, monotonic_s: float) -> int:
+        """Return Unix time in microseconds for a time of the run's clock."""
+        return self._began_us + int((monotonic_s - self._began) * 1e6)
+
+    def plain(
+        self, path: str, began: float, ended: float, outputs: dict[str, Any], lines: Sequence[str] | None
+    ) -> None:
+        """Note that a plain step succeeded, written with the next `flush`; times are those of the run's clock.
+
+        Raises `NotSerializable` for outputs that can't be kept.
+        """
+        if self._journal is None:
+            self._noted.append((path, began, ended, None, None, lines))
+            return
+        for value in outputs.values():
+            kind = value.__class__
+            if kind is int:
+                if -_SAFE_INTEGER < value < _SAFE_INTEGER:
+                    continue
+            elif kind is str:
+                if value.isascii() and len(value) < _SHORT_CHARS:
+                    continue
+            elif value is None or kind is bool or (kind is float and value - value == 0.0):
+                continue
+            kept = {port: records.kept(each, self._blobs) for port, each in encoded(outputs).items()}
+            self._noted.append((path, began, ended, None, kept, lines))
+            break
+        else:
+            self._noted.append((path, began, ended, outputs, None, lines))
+        if self._strict:
+            self.sync(self.flush())
+        elif ended - self._noted[0][1] > _HELD_S:
+            self.flush()
+
+    def flush(self) -> int:
+        """Write the plain steps that were noted; return the ticket of their record."""
+        noted = self._noted
+        if not noted:
+            return 0
+        self._noted = []
+        if self._journal is not None:
+            return self._journal.append(self._steps(noted))
+        self._remembered.append(noted)
+        return 0
 
     def encoded(self, outputs: Mapping[str, Any]) -> dict[str, Encoded]:
         """Return outputs as bytes when they are to be kept; raise `NotSerializable` for what can't be."""
@@ -65,12 +120,21 @@ class Scribe:
             self._journal.sync(ticket)
 
     def records(self) -> list[JournalRecord]:
-        """Return every record of the run, in order."""
-        return self.remembered if self._journal is None else self._journal.read(self._run)
+        """Return every record of the run, in order; while it is under way any thread may ask."""
+        noted = self._noted.copy()
+        if self._journal is not None:
+            found = self._journal.read(self._run)
+        else:
+            found = [each if isinstance(each, JournalRecord) else self._steps(each) for each in self._remembered]
+        return [*found, self._steps(noted)] if noted else found
+
+    def _steps(self, noted: list[records.Note]) -> JournalRecord:
+        return JournalRecord(self._run, "steps", "", 0, self.us(noted[-1][2]), records.steps_body(noted, self.us))
 
     def _write(self, kind: RecordKind, path: str, attempt: int, body: bytes) -> int:
+        self.flush()
         record = JournalRecord(self._run, kind, path, attempt, self.now_us(), body)
-        if self._journal is None:
-            self.remembered.append(record)
-            return 0
-        return self._journal.append(record)
+        if self._journal is not None:
+            return self._journal.append(record)
+        self._remembered.append(record)
+        return 0

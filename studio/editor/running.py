@@ -150,13 +150,8 @@ class Trial:
 
 def nested_totals(plan: Plan) -> dict[str, int]:
     """Return how many steps each nested node of a plan has inside, at any depth."""
-    found: dict[str, int] = {}
-    for work in plan.work:
-        if work is not None and work.nested is not None:
-            found[work.node.id] = _steps_in(work.nested)
-    return found
+    return {plan.nodes[slot].id: _steps_in(inner) for slot, inner in plan.nested.items()}
 
 
 def _steps_in(plan: Plan) -> int:
-    inner = sum(_steps_in(work.nested) for work in plan.work if work is not None and work.nested is not None)
-    return plan.steps + inner
+    return plan.steps + sum(_steps_in(inner) for inner in plan.nested.values())
