@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.authoring import call, call_model, cel, each, model, options, stage
     from engine.domain.model import FunctionModel
     from engine.domain.rules import Finding
     from engine.engine import Engine
@@ -25,11 +26,34 @@ _HOMES = {
     "RunHandle": ("engine.run_handle", "RunHandle"),
     "StepContext": ("engine.ports", "StepContext"),
     "TreadleError": ("engine.errors", "TreadleError"),
+    "call": ("engine.authoring", "call"),
+    "call_model": ("engine.authoring", "call_model"),
+    "cel": ("engine.authoring", "cel"),
+    "each": ("engine.authoring", "each"),
+    "model": ("engine.authoring", "model"),
     "open": ("engine.wiring", "open_engine"),
+    "options": ("engine.authoring", "options"),
+    "stage": ("engine.authoring", "stage"),
     "tether": ("engine.tethers", "tether"),
 }
 
-__all__ = ["Engine", "Finding", "FunctionModel", "RunHandle", "StepContext", "TreadleError", "open", "tether"]
+__all__ = [
+    "Engine",
+    "Finding",
+    "FunctionModel",
+    "RunHandle",
+    "StepContext",
+    "TreadleError",
+    "call",
+    "call_model",
+    "cel",
+    "each",
+    "model",
+    "open",
+    "options",
+    "stage",
+    "tether",
+]
 
 
 def __getattr__(name: str) -> Any:

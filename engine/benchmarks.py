@@ -18,12 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.decisions import StoredDecisions
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Stage, Tether
 from engine.domain.runs import Durability, Run
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, RetryPolicy, Semver
 from engine.errors import TetherFailed, TetherUnknown
+from engine.execution.breaker import Breakers
 from engine.execution.compiling import compile_plan
 from engine.execution.local import LocalRun, Services
 from engine.execution.plan import Plan
@@ -144,7 +146,8 @@ class _Bench:
         self.catalog, self.journal, self.blobs, _ = open_stores(
             f"duckdb:///{folder / 'bench.duckdb'}", replace(Settings.from_environment({}), home=folder)
         )
-        self.services = Services(Cel(), self.blobs, self.clock, Workers(), EnvironmentSecrets())
+        self.decisions = StoredDecisions(self.catalog, self.clock, actor="bench")
+        self.services = Services(Cel(), self.blobs, self.clock, Workers(), EnvironmentSecrets(), self.decisions, Breakers(self.clock))
         self.folder = folder
 
     def close(self) -> None:
@@ -317,7 +320,7 @@ def hello() -> None:
     functions, clock = _Functions(), SystemClock()
     plan = compile_plan(chain(1), functions, _NoModels())
     run = Run(id="hello", model="bench", model_name="Hello", content_hash="", created_at=clock.now())
-    services: Any = Services(Cel(), _NoModels(), clock, Threads(), EnvironmentSecrets())  # type: ignore[arg-type]
+    services: Any = Services(Cel(), _NoModels(), clock, Threads(), EnvironmentSecrets(), None, None)  # type: ignore[arg-type]
     LocalRun(run, plan, {}, services, Scribe("hello", clock, services.blobs, None)).go()
 
 

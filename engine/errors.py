@@ -2,15 +2,17 @@
 
     TreadleError
     ├── FileError            what was read is not a model
-    │   ├── NotJson · UnknownFormat · TooDeep · NotAModel · NotCanonical · FileMissing
+    │   ├── NotJson · UnknownFormat · TooDeep · NotAModel · NotCanonical · FileMissing · ImportRefused
     ├── EditError            an edit or a save was refused
     │   ├── EditRefused · StaleRevision · EditConflict · WireRefused
     ├── ModelError           a model can't be used as asked
     │   ├── ModelNotFound · ModelExists · ModelInvalid · ModelArchived · VersionNotFound · VersionTooLow
     ├── RunError             something about a run
     │   ├── RunNotFound · InputRefused · OutputRefused · NotResumable · ProviderMissing
+    │   ├── DecisionNotFound · DecisionClosed · OptionUnknown · NotAChooser
     │   └── StepError        one attempt of a step failed
-    │       └── TetherFailed · StepTimedOut · StepCancelled · NotSerializable · CodeFailed · PortMissing
+    │       ├── TetherFailed · StepTimedOut · StepCancelled · NotSerializable · CodeFailed · PortMissing
+    │       └── TargetUnavailable
     ├── TetherError          a function can't be found or described
     │   └── TetherUnknown · TetherSourceBroken · TetherUndescribed
     ├── ExpressionError      CEL
@@ -18,7 +20,7 @@
     ├── StoreError           the store can't be used
     │   ├── StoreUnknown · StoreLocked · StoreCorrupted · StoreNewer · StoreOlder · StoreUnreachable · StoreConflict
     │   └── OrganizationForeign · QueryRefused · TransferRefused · JournalBroken
-    └── LedgerTampered · SettingInvalid · TargetRefused
+    └── LedgerTampered · SettingInvalid · TargetRefused · PoolFull
 
 Facts are given by keyword and stay readable as attributes of `facts`.
 """
@@ -74,6 +76,10 @@ class NotAModel(FileError):
 
 class NotCanonical(FileError):
     """A value can't be written as JSON: {reason}."""
+
+
+class ImportRefused(FileError):
+    """{source} can't be imported: {reason}. {mend}"""
 
 
 class EditError(TreadleError):
@@ -144,6 +150,22 @@ class NotResumable(RunError):
     """The run {run} can't be resumed: {reason}."""
 
 
+class DecisionNotFound(RunError):
+    """The run {run} has no decision {path!r}. 'treadle show {run}' lists what it waits for."""
+
+
+class DecisionClosed(RunError):
+    """{path} is decided already: {chosen}, by {by}."""
+
+
+class OptionUnknown(RunError):
+    """There is no option {option!r}. Choose one of: {known}."""
+
+
+class NotAChooser(RunError):
+    """{who} may not decide this. Those who may: {choosers}."""
+
+
 class ProviderMissing(RunError):
     """The step {step} is an agent task, but no provider for agents is configured. Replace it or disable it."""
 
@@ -174,6 +196,10 @@ class CodeFailed(StepError):
 
 class PortMissing(StepError):
     """It returned nothing for its port {port}; it gave: {given}."""
+
+
+class TargetUnavailable(StepError):
+    """{target} failed too often and is not called for now: {reason}. The next try is {when}."""
 
 
 class TetherError(TreadleError):
@@ -262,3 +288,7 @@ class SettingInvalid(TreadleError):
 
 class TargetRefused(TreadleError):
     """The address {target} is refused: {reason}."""
+
+
+class PoolFull(TreadleError):
+    """The pool {pool} takes no task now: {reason}."""

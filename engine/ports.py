@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from engine.domain.canonical import Json
 from engine.domain.edits import EditBatch
-from engine.domain.entities import AnyEntity, Kind
+from engine.domain.entities import AnyEntity, Decision, Kind
 from engine.domain.events import Entry, Head, Row
 from engine.domain.model import FunctionModel
 from engine.domain.queries import EdgeQuery, EntityQuery, EntryQuery, ModelQuery, NodeQuery, RunQuery
@@ -135,7 +135,9 @@ class Catalog(Protocol):
         ...
 
 
-RecordKind: TypeAlias = Literal["started", "intent", "done", "steps", "failed", "skipped", "ended"]
+RecordKind: TypeAlias = Literal[
+    "started", "intent", "done", "steps", "failed", "skipped", "waiting", "answered", "ended"
+]
 
 
 class JournalRecord(NamedTuple):
@@ -313,6 +315,42 @@ class StepContext(Protocol):
     @property
     def cancelled(self) -> bool:
         """True once the run is being cancelled: stop soon."""
+        ...
+
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str],
+        *,
+        choosers: Sequence[str] = (),
+        within_s: float | None = None,
+        default: str | None = None,
+    ) -> str:
+        """Return the option that somebody chooses, or `default` after `within_s`.
+
+        The step waits without a thread, for days if need be: the function is left here, and called again from its
+        start when there is an answer. Without a default the step fails at the deadline.
+        """
+        ...
+
+    def signal(self, name: str, *, within_s: float | None = None) -> Json:
+        """Return what comes with a signal that is sent to the run; None if none comes `within_s`. Waits as `ask`."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait without a thread, as `ask` does."""
+        ...
+
+
+class Decisions(Protocol):
+    """Where runs ask for choices and find the answers."""
+
+    def open(self, decision: Decision) -> Decision:
+        """Keep a decision, unless there is one of its key; return the one that is kept."""
+        ...
+
+    def settle(self, decision: Decision) -> Decision:
+        """Choose the default of a decision whose deadline has passed, if nothing is chosen; return it as it is kept."""
         ...
 
 

@@ -1,56 +1,32 @@
-"""Runs: started, watched, cancelled, resumed after a crash, sealed into the store when they end."""
+"""Runs: started, watched, paused, answered, resumed after a crash, taken up again from an earlier one."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from engine.domain import contracts
-from engine.domain.canonical import Json, canonical_bytes, loads
-from engine.domain.events import Action, Draft
+from engine.decisions import StoredDecisions
+from engine.domain.canonical import Json
+from engine.domain.entities import Decision
 from engine.domain.model import FunctionModel
-from engine.domain.nodes import NestedModel
 from engine.domain.queries import RunQuery
-from engine.domain.runs import Durability, Run, RunStatus, Step, StoredValue
-from engine.domain.values import Semver
-from engine.domain.writes import PutRun, PutSteps, Record
-from engine.errors import InputRefused, NotResumable, OutputRefused, RunNotFound
+from engine.domain.runs import Durability, Run, Step, StoredValue
+from engine.errors import InputRefused, NotResumable, RunNotFound
 from engine.execution.compiling import compile_plan
-from engine.execution.frames import Outcome, Watch
+from engine.execution.frames import Directions, Seed, Watch
 from engine.execution.local import LocalRun, Services
 from engine.execution.plan import Plan
-from engine.execution.records import Recovered, fold, merkle_leaves, recover
+from engine.execution.records import Recovered, fold, recover
 from engine.execution.scribe import Scribe
 from engine.execution.values import load, store
-from engine.ledger.chain import merkle_root, patch
+from engine.execution.waits import Answer
 from engine.models import Models, require_valid
 from engine.ports import Catalog, Journal, ModelSource, Tethers
 from engine.run_handle import Course, RunHandle
-
-_ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Finds nested models: those that came with the run, those in the store, files beside the model's own file."""
-
-    models: Models
-    folder: Path | None = None
-    embedded: Mapping[str, FunctionModel] | None = None
-
-    def nested(self, reference: str, version: Semver | None) -> FunctionModel | None:
-        """Return the model that a nested step names, or None."""
-        key = f"{reference}@{version or ''}"
-        if self.embedded is not None and key in self.embedded:
-            return self.embedded[key]
-        if self.folder is not None and reference.endswith(".json"):
-            path = self.folder / reference
-            if path.is_file():
-                return FunctionModel.load(path)
-        return self.models.nested(reference, version)
+from engine.run_keeping import ENDED, Keeping
+from engine.run_models import Sources, as_it_ran, checked_inputs, checked_outputs, embedded
+from engine.run_reuse import Extent, names_of, pinned, reused
 
 
 class Runs:
@@ -64,11 +40,14 @@ class Runs:
         models: Models,
         tethers: Tethers,
         *,
+        decisions: StoredDecisions,
         actor: str = "you",
         capacity: int = 8,
     ) -> None:
         self._catalog, self._journal, self._services = catalog, journal, services
         self._models, self._tethers, self._actor, self._capacity = models, tethers, actor, capacity
+        self._keeping = Keeping(catalog, journal, services.blobs, services.clock, actor=actor)
+        self.decisions = decisions
         self._live: dict[str, Course] = {}
         self._lock = threading.Lock()
 
@@ -80,25 +59,23 @@ class Runs:
         inputs: Mapping[str, Any] | None = None,
         *,
         durability: Durability = "pipelined",
-        until: str | None = None,
+        extent: Extent = Extent(),
         watch: Watch | None = None,
-        folder: Path | None = None,
+        source: ModelSource | None = None,
         workers: int | None = None,
     ) -> RunHandle:
         """Check a model and its inputs, then start a run on a thread of its own.
 
         Raises `ModelInvalid`, `InputRefused`, `ProviderMissing` or `TetherUnknown` before anything is recorded.
         """
-        source = Sources(self._models, folder)
-        require_valid(self._models.validate(model, source=source), "run")
-        given = _checked_inputs(model, inputs or {})
-        plan = compile_plan(model, self._tethers, source)
-        if until is not None and until not in plan.slots:
-            raise InputRefused(where="until", reason=f"there is no node {until!r} to run to")
-        clock = self._services.clock
-        now = clock.now()
+        nested = source or Sources(self._models)
+        require_valid(self._models.validate(model, source=nested), "run")
+        given = checked_inputs(model, inputs or {})
+        plan = compile_plan(model, self._tethers, nested)
+        seeds = self._seeds(plan, extent)
+        now = self._services.clock.now()
         run = Run(
-            id=clock.new_id(),
+            id=self._services.clock.new_id(),
             model=model.id,
             model_name=model.name,
             version=model.version if model.status == "published" else None,
@@ -112,13 +89,54 @@ class Runs:
             started_at=now,
             inputs={name: store(value, self._services.blobs, port=name) for name, value in given.items()},
             steps_total=plan.steps,
-            model_file={"model": model.to_json(), "nested": _embedded(model, source)},
-            options={"until": until, "tethers": list(self._tethers.sources()), "workers": workers},
+            model_file={"model": model.to_json(), "nested": embedded(model, nested)},
+            options={**extent.options(), "tethers": list(self._tethers.sources()), "workers": workers},
         )
-        return self._launch(run, plan, given, watch, None)
+        return self._launch(run, plan, given, watch, seeds=seeds)
 
-    def resume(self, run: str, *, watch: Watch | None = None) -> RunHandle:
-        """Take up a run that was interrupted: what is done is not repeated."""
+    def again(
+        self,
+        run: str,
+        *,
+        from_nodes: Sequence[str] = (),
+        model: FunctionModel | None = None,
+        watch: Watch | None = None,
+        durability: Durability | None = None,
+    ) -> RunHandle:
+        """Start a new run with the inputs of an earlier one and the results of it that still hold.
+
+        Steps that failed or never ran are run, `from_nodes` and all that waits for them too; with another `model`,
+        such as a mended one, also what changed. Raises `RunNotFound`, and what `start` raises.
+        """
+        earlier = self.get(run)
+        if earlier.status not in ENDED:
+            raise NotResumable(run=earlier.id, reason=f"it is {earlier.status}: 'treadle resume' goes on with it")
+        self._tethers.load_all(earlier.options.get("tethers") or ())
+        kept, source = as_it_ran(earlier, self._models)
+        return self.start(
+            model or kept,
+            self._inputs_of(earlier),
+            durability=durability or earlier.durability,
+            extent=Extent(reuse=earlier.id, again=from_nodes),
+            watch=watch,
+            source=source if model is None else None,
+            workers=earlier.options.get("workers"),
+        )
+
+    def resume(
+        self,
+        run: str,
+        *,
+        watch: Watch | None = None,
+        breakpoints: Sequence[str] | None = None,
+        steps: int | None = None,
+        stopped: bool = False,
+    ) -> RunHandle:
+        """Take up a run that was interrupted, paused or has what it waited for: what is done is not repeated.
+
+        `breakpoints` and `steps` say where it pauses next; None: where it was told before, and never by itself.
+        `stopped`: only to end it; nothing new starts.
+        """
         records = self._journal.read(run)
         begun = next((record for record in records if record.kind == "started"), None)
         if begun is None:
@@ -130,21 +148,23 @@ class Runs:
             raise NotResumable(run=run, reason="another program is running it right now")
         kept = Run.model_validate_json(begun.body)
         sealed = self._catalog.run(run)
-        if sealed is not None and sealed.status in _ENDED:
+        if sealed is not None and sealed.status in ENDED:
             self._journal.forget(run)
             raise NotResumable(run=run, reason=f"it has ended: {sealed.status}")
         self._tethers.load_all(kept.options.get("tethers") or ())
-        model, source = self._as_it_ran(kept)
-        plan = compile_plan(model, self._tethers, source)
-        inputs = {name: load(value, self._services.blobs) for name, value in kept.inputs.items()}
-        again = kept.model_copy(update={"resumed": (sealed or kept).resumed + 1, "status": "running"})
-        return self._launch(again, plan, inputs, watch, recover(records))
+        plan = self._plan_of(kept)
+        now = sealed or kept
+        options = {**now.options, "steps": steps, "held": False}
+        if breakpoints is not None:
+            options["breakpoints"] = list(breakpoints)
+        again = kept.model_copy(update={"resumed": now.resumed + 1, "status": "running", "options": options})
+        return self._launch(again, plan, self._inputs_of(kept), watch, recovered=recover(records), stopped=stopped)
 
     def interrupted(self) -> list[Run]:
         """Return the runs that were begun, have not ended and are not under way, here or in another program."""
         elsewhere = self.elsewhere()
         names = [name for name in self._journal.unfinished() if name not in elsewhere and name not in self._live]
-        return [run for name in names if (run := self._begun(name)) is not None]
+        return [run for name in names if (run := self._begun(name)) is not None and not _rests(run)]
 
     def take_interrupted(self) -> Run | None:
         """Claim the interrupted run that was begun first, to be resumed here; None if there is none.
@@ -153,8 +173,9 @@ class Runs:
         """
         while (name := self._journal.claim_next()) is not None:
             if (run := self._begun(name)) is not None:
-                return run
-            if self._catalog.run(name) is not None:  # it was sealed, and its program ended before it forgot the records
+                if not _rests(run):
+                    return run
+            elif self._catalog.run(name) is not None:  # sealed, but its program ended before it forgot the records
                 self._journal.forget(name)
         return None
 
@@ -162,9 +183,53 @@ class Runs:
         """Return a run of the journal unless it has ended; what the catalog never heard of, from its first record."""
         kept = self._catalog.run(name)
         if kept is not None:
-            return None if kept.status in _ENDED else kept
+            return None if kept.status in ENDED else kept
         begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
         return None if begun is None else Run.model_validate_json(begun.body)
+
+    def pause(self, run: str) -> None:
+        """Let what is under way in a run come to its end and start nothing new; `resume` goes on with it."""
+        self._here(run).local.pause()
+
+    def cancel(self, run: str) -> RunHandle:
+        """Stop a run that is under way here, or end one that waits or is paused; raise `NotResumable` for others."""
+        course = self._live.get(run)
+        handle = RunHandle(self.steps, course) if course is not None else self.resume(run, stopped=True)
+        handle.cancel()
+        return handle
+
+    def _here(self, run: str) -> Course:
+        course = self._live.get(run)
+        if course is None:
+            kept = self.get(run)
+            raise NotResumable(run=kept.id, reason=f"it is {kept.status} and not under way in this program")
+        return course
+
+    # ---- waiting ----------------------------------------------------------------------------------------------
+
+    def decide(
+        self, run: str, path: str, option: str, *, value: Json = None, by: str | None = None, reason: str = ""
+    ) -> RunHandle | None:
+        """Choose an option of a decision that a run waits for, and let it go on; its handle, if that is here.
+
+        Raises `DecisionNotFound`, `DecisionClosed`, `OptionUnknown` or `NotAChooser`.
+        """
+        return self.deliver(self.decisions.choose(run, path, option, value=value, by=by, reason=reason))
+
+    def signal(self, run: str, name: str, value: Json = None) -> RunHandle | None:
+        """Send a signal to a run, to the steps that wait for it or that will; its handle, if it goes on here."""
+        return self.deliver(self.decisions.send(self.get(run).id, name, value))
+
+    def deliver(self, decision: Decision) -> RunHandle | None:
+        """Let the run of a decision that was made go on, unless another program has it or it waits for more."""
+        course = self._live.get(decision.run)
+        if course is not None:
+            course.local.answer(decision.path, Answer(decision.chosen or "", decision.chosen_by, decision.value))
+            return RunHandle(self.steps, course)
+        kept = self._catalog.run(decision.run)
+        if kept is None or kept.status != "waiting" or kept.id in self.elsewhere():
+            return None
+        return self.resume(kept.id)
 
     # ---- looking ----------------------------------------------------------------------------------------------
 
@@ -200,7 +265,7 @@ class Runs:
     def steps(self, run: str) -> Sequence[Step]:
         """Return the steps of a run: sealed ones from the store, others folded from the journal."""
         kept = self.get(run)
-        if kept.status in _ENDED:
+        if kept.status in ENDED:
             return self._catalog.steps(kept.id)
         course = self._live.get(kept.id)
         if course is not None:
@@ -209,7 +274,7 @@ class Runs:
 
     def model_of(self, run: str) -> FunctionModel:
         """Return the model as it ran."""
-        return self._as_it_ran(self.get(run))[0]
+        return as_it_ran(self.get(run), self._models)[0]
 
     def value(self, stored: StoredValue) -> Any:
         """Return a stored value; raise `StoreCorrupted` if its bytes are damaged or missing."""
@@ -226,7 +291,15 @@ class Runs:
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _launch(
-        self, run: Run, plan: Plan, inputs: Mapping[str, Any], watch: Watch | None, recovered: Recovered | None
+        self,
+        run: Run,
+        plan: Plan,
+        inputs: Mapping[str, Any],
+        watch: Watch | None,
+        *,
+        recovered: Recovered | None = None,
+        seeds: Mapping[str, Seed] | None = None,
+        stopped: bool = False,
     ) -> RunHandle:
         journal = self._journal if run.durability != "off" else None
         strict = run.durability == "strict"
@@ -239,17 +312,17 @@ class Runs:
             scribe,
             recovered=recovered,
             watch=watch,
-            last_good=lambda path: self._last_good(run.model, path),
-            until=run.options.get("until"),
-            capacity=run.options.get("workers") or self._capacity,
+            last_good=lambda path: self._keeping.last_good(run.model, path),
+            directions=_directions(run.options, plan, self._capacity),
+            seeds=seeds,
         )
+        if stopped:
+            local.cancel()
         if recovered is None:
             if journal is not None:
                 journal.claim(run.id)
             scribe.sync(scribe.started(run.model_dump_json().encode()))
-        action: Action = "run.started" if recovered is None else "run.resumed"
-        after: Json = {"status": "running", "model": run.model, "content_hash": run.content_hash, "trial": run.trial}
-        self._catalog.commit(PutRun(run=run), self._record(action, run, None, after))
+        self._keeping.begin(run, again=recovered is not None)
         course = Course(run, plan, local, scribe)
         with self._lock:
             self._live[run.id] = course
@@ -259,115 +332,63 @@ class Runs:
     def _go(self, course: Course) -> None:
         run = course.run
         try:
-            outcome = _checked_outputs(course.plan.model, course.local.go(), run)
-            paused = outcome.status == "paused"
-            ended = self._pause(run) if paused else self._seal(run, course.plan, outcome, course.scribe)
+            outcome = checked_outputs(course.plan.model, course.local.go(), run)
+            if outcome.status in ("paused", "waiting"):
+                local = course.local
+                ended = self._keeping.park(run, outcome.status, at=local.paused_at, held=local.pausing)
+            else:
+                ended = self._keeping.seal(run, course.plan, outcome, course.scribe)
         except BaseException as error:  # noqa: BLE001 - a run's thread has nobody above it; the handle carries it
             self._forget(run)
             course.end(run.model_copy(update={"status": "failed", "error": str(error)}), {}, error)
             return
         self._forget(run)
         course.end(ended, outcome.outputs)
+        if ended.status == "waiting":
+            self._answered_meanwhile(ended, course.local.asked)
+
+    def _answered_meanwhile(self, run: Run, asked: set[str]) -> None:
+        """Let a run go on whose answer came while it was being parked."""
+        for decision in self.decisions.of(run.id):
+            if decision.path in asked and decision.chosen is not None:
+                self.deliver(decision)
+                return
 
     def _forget(self, run: Run) -> None:
         with self._lock:
             self._live.pop(run.id, None)
 
-    def _seal(self, run: Run, plan: Plan, outcome: Outcome, scribe: Scribe) -> Run:
-        """Put a run that has ended into the catalog, with its steps and the Merkle root over its records, at once."""
-        scribe.sync(scribe.ended(canonical_bytes({"status": outcome.status, "error": outcome.error})))
-        records = scribe.records()
-        steps = fold(run.id, records, plan)
-        root = merkle_root(merkle_leaves(records))
-        blobs = self._services.blobs
-        ended = run.model_copy(
-            update={
-                "status": outcome.status,
-                "error": outcome.error,
-                "ended_at": self._services.clock.now(),
-                "outputs": {name: store(value, blobs, port=name) for name, value in outcome.outputs.items()},
-                "steps_total": len(steps),
-                "steps_done": sum(step.status in ("succeeded", "cached") for step in steps),
-                "merkle_root": root,
-            }
-        )
-        after = {"status": outcome.status, "error": outcome.error, "merkle_root": root, "steps": len(steps)}
-        self._catalog.commit(
-            PutRun(run=ended), PutSteps(steps=steps), self._record("run.ended", run, {"status": "running"}, after)
-        )
-        self._journal.forget(run.id)
-        return ended
+    def _seeds(self, plan: Plan, extent: Extent) -> dict[str, Seed]:
+        for name in (*names_of(extent.until), *names_of(extent.only), *extent.breakpoints):
+            if name.rpartition("/")[2].partition("[")[0] not in plan.slots and "/" not in name:
+                raise InputRefused(where="the extent of the run", reason=f"there is no node {name!r}")
+        seeds: dict[str, Seed] = {}
+        if extent.reuse is not None:
+            earlier = self.get(extent.reuse)
+            before = self._plan_of(earlier)
+            again = (*extent.again, *names_of(extent.only))
+            seeds = reused(earlier, before, self.steps(earlier.id), plan, self._services.blobs, again=again)
+        return {**seeds, **pinned(plan, extent.pins or {})}
 
-    def _pause(self, run: Run) -> Run:
-        paused = run.model_copy(update={"status": "paused"})
-        self._catalog.commit(PutRun(run=paused))
-        return paused
-
-    def _record(self, action: Action, run: Run, before: Json, after: Json) -> Record:
-        draft = Draft(
-            ts=self._services.clock.now(),
-            actor=self._actor,
-            action=action,
-            entity_kind="run",
-            entity=run.id,
-            run=run.id,
-            patch=patch(before, after),
-        )
-        return Record(draft=draft)
-
-    def _as_it_ran(self, run: Run) -> tuple[FunctionModel, ModelSource]:
-        kept = run.model_file
-        model = FunctionModel.from_json(kept["model"], source=f"run {run.id}")
-        embedded = {key: FunctionModel.from_json(value, source=key) for key, value in kept["nested"].items()}
-        return model.changed(revision=run.revision), Sources(self._models, None, embedded)
+    def _inputs_of(self, run: Run) -> dict[str, Any]:
+        return {name: load(value, self._services.blobs) for name, value in run.inputs.items()}
 
     def _plan_of(self, run: Run) -> Plan:
-        model, source = self._as_it_ran(run)
+        model, source = as_it_ran(run, self._models)
         return compile_plan(model, self._tethers, source)
 
-    def _last_good(self, model: str, path: str) -> dict[str, Any] | None:
-        for run in self._catalog.runs(RunQuery(model=model, status="succeeded", limit=20)):
-            for step in self._catalog.steps(run.id):
-                if step.path == path and step.status in ("succeeded", "cached"):
-                    return {port: self.value(value) for port, value in step.outputs.items()}
-        return None
+
+def _rests(run: Run) -> bool:
+    """Say whether a run doesn't go on by itself: it waits for an answer, or somebody paused it."""
+    return run.status == "waiting" or bool(run.options.get("held"))
 
 
-def _checked_inputs(model: FunctionModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    schema = contracts.input_contract(model)
-    given = contracts.with_defaults(schema, dict(inputs))
-    known = schema.get("properties", {})
-    strange = next((name for name in given if name not in known), None)
-    if strange is not None:
-        names = ", ".join(map(repr, known)) or "none"
-        raise InputRefused(where=repr(strange), reason=f"the model has no such input; it has: {names}")
-    found = contracts.problems(schema, given)
-    if found:
-        raise InputRefused(where=found[0][0] or "the inputs", reason=found[0][1])
-    return given
-
-
-def _checked_outputs(model: FunctionModel, outcome: Outcome, run: Run) -> Outcome:
-    """Turn a good outcome into a failed one when the outputs break their contract; a partial run is not checked."""
-    if outcome.status != "succeeded" or run.options.get("until") is not None:
-        return outcome
-    found = contracts.problems(contracts.output_contract(model), outcome.outputs)
-    if not found:
-        return outcome
-    error = OutputRefused(where=found[0][0] or "the outputs", reason=found[0][1])
-    return Outcome("failed", outcome.outputs, str(error))
-
-
-def _embedded(model: FunctionModel, source: ModelSource) -> dict[str, Json]:
-    """Return every nested model that can be reached, by 'reference@version', as model files."""
-    found: dict[str, Json] = {}
-    stack = [model]
-    while stack:
-        for node in stack.pop().actions():
-            if isinstance(node, NestedModel):
-                key = f"{node.reference}@{node.version or ''}"
-                child = source.nested(node.reference, node.version) if key not in found else None
-                if child is not None:
-                    found[key] = loads(child.to_file())
-                    stack.append(child)
-    return found
+def _directions(options: Mapping[str, Any], plan: Plan, capacity: int) -> Directions:
+    return Directions(
+        until=tuple(name for name in names_of(options.get("until")) if name in plan.slots),
+        only=tuple(name for name in names_of(options.get("only")) if name in plan.slots),
+        breakpoints=frozenset(options.get("breakpoints") or ()),
+        passed=frozenset(options.get("passed") or ()),
+        most_steps=options.get("steps"),
+        capacity=options.get("workers") or capacity,
+    )

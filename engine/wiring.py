@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from engine.decisions import StoredDecisions
 from engine.drafts import Drafts
 from engine.engine import Engine
 from engine.errors import StoreUnknown, StoreUnreachable
+from engine.execution.breaker import Breakers
 from engine.execution.local import Services
 from engine.execution.workers import Workers
 from engine.expressions import Cel
@@ -25,6 +27,7 @@ from engine.ports import Blobs, Catalog, Journal
 from engine.runs import Runs
 from engine.settings import Settings
 from engine.store_settings import StoreSettings
+from engine.waking import Waker
 from engine.system import EnvironmentSecrets, SystemClock
 from engine.tethers import Registry
 
@@ -60,10 +63,17 @@ def open_engine(
     catalog = stored if url == MEMORY else _cached(stored, chosen)
     clock, workers, expressions = SystemClock(), Workers(), Cel()
     models = Models(catalog, clock, registry, expressions, actor=actor)
+    decisions = StoredDecisions(catalog, clock, actor=actor)
     services = Services(
-        expressions=expressions, blobs=blobs, clock=clock, workers=workers, secrets=EnvironmentSecrets()
+        expressions=expressions,
+        blobs=blobs,
+        clock=clock,
+        workers=workers,
+        secrets=EnvironmentSecrets(),
+        decisions=decisions,
+        breakers=Breakers(clock),
     )
-    runs = Runs(catalog, journal, services, models, registry, actor=actor, capacity=chosen.workers)
+    runs = Runs(catalog, journal, services, models, registry, decisions=decisions, actor=actor, capacity=chosen.workers)
     return Engine(
         url=_shown(url),
         catalog=catalog,
@@ -74,6 +84,7 @@ def open_engine(
         expressions=expressions,
         drafts=Drafts(catalog),
         settings=StoreSettings(catalog, clock, actor=actor),
+        waker=Waker(catalog, runs, clock),
         closers=(workers.close, journal.close, catalog.close, registry.close),
     )
 

@@ -14,7 +14,7 @@ import typer
 
 from engine.domain.canonical import Json, loads
 from engine.errors import FileMissing, LedgerTampered, NotJson, TreadleError
-from studio import run_report, store_commands, terminal
+from studio import export_commands, import_commands, run_report, store_commands, terminal
 from studio.store_commands import JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ app = typer.Typer(
 ledger_app = typer.Typer(help="The record of everything that changed.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 store_commands.register(app)
+import_commands.register(app)
+export_commands.register(app)
 
 TethersOption = Annotated[
     list[str] | None,

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from engine.decisions import StoredDecisions
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import Boundary, NestedModel, Stage, Tether
 from engine.domain.runs import Durability, Run, Step
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Semver
 from engine.errors import TetherUnknown
+from engine.execution.breaker import Breakers
 from engine.execution.compiling import compile_plan
-from engine.execution.frames import Outcome, RunEvent, Watch
+from engine.execution.frames import Directions, Outcome, RunEvent, Watch
 from engine.execution.local import LocalRun, Services
 from engine.execution.plan import Plan
 from engine.execution.records import Recovered, fold
@@ -23,6 +25,7 @@ from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
 from engine.expressions import Cel
 from engine.ports import Invoke, Journal, StepContext
+from engine.storage.memory import MemoryCatalog
 from engine.storage.memory_journal import MemoryBlobs
 from engine.system import EnvironmentSecrets, SystemClock
 
@@ -200,6 +203,9 @@ class Ran:
         return {path: step.status for path, step in self.steps.items()}
 
 
+_DIRECTIONS = ("only", "breakpoints", "passed", "most_steps", "capacity")
+
+
 class Bench:
     """Runs models without an engine around them."""
 
@@ -207,7 +213,9 @@ class Bench:
         self.functions = functions or Functions()
         self.models = models or Nested()
         self.clock, self.blobs, self.workers = SystemClock(), MemoryBlobs(), Workers()
-        self.services = Services(Cel(), self.blobs, self.clock, self.workers, EnvironmentSecrets())
+        self.catalog = MemoryCatalog()
+        self.decisions = StoredDecisions(self.catalog, self.clock, actor="you")
+        self.services = Services(Cel(), self.blobs, self.clock, self.workers, EnvironmentSecrets(), self.decisions, Breakers(self.clock))
 
     def plan(self, found: FunctionModel) -> Plan:
         return compile_plan(found, self.functions, self.models)
@@ -221,6 +229,7 @@ class Bench:
         durability: Durability = "pipelined",
         recovered: Recovered | None = None,
         watch: Watch | None = None,
+        until: str | None = None,
         **options: Any,
     ) -> LocalRun:
         run = Run(
@@ -232,7 +241,11 @@ class Bench:
             created_at=self.clock.now(),
         )
         scribe = Scribe(run.id, self.clock, self.blobs, journal, strict=durability == "strict")
-        return LocalRun(run, plan, inputs, self.services, scribe, recovered=recovered, watch=watch, **options)
+        wishes = {name: options.pop(name) for name in _DIRECTIONS if name in options}
+        directions = Directions(until=(until,) if until else (), **wishes)
+        return LocalRun(
+            run, plan, inputs, self.services, scribe, recovered=recovered, watch=watch, directions=directions, **options
+        )
 
     def go(self, found: FunctionModel, inputs: Mapping[str, Any] | None = None, **options: Any) -> Ran:
         plan, events = self.plan(found), list[RunEvent]()

@@ -17,7 +17,11 @@ Action: TypeAlias = Literal[
     "model.recovered",
     "run.started",
     "run.resumed",
+    "run.paused",
+    "run.waiting",
     "run.ended",
+    "decision.opened",
+    "decision.made",
     "setting.changed",
 ]
 GENESIS_HASH = "0" * 64

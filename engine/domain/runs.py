@@ -100,6 +100,8 @@ class Run(Frozen):
     """How many times the run was taken up again after an interruption."""
     merkle_root: str | None = None
     """Root over the journal's records, sealed into the ledger when the run ends."""
+    journal: str | None = None
+    """The blob with the journal's records, once the run has ended; see `engine.execution.records.packed`."""
     model_file: Json = None
     """The model as it ran, with nested models in `nested` by reference: what a resume needs."""
     options: JsonObject = Field(default_factory=dict)

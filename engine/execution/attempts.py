@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.domain.nodes import Knowledge, NestedModel, Tether
-from engine.errors import StepCancelled, StepTimedOut, TetherFailed, TreadleError
+from engine.errors import StepCancelled, TargetUnavailable, TetherFailed, TreadleError
 from engine.execution import invocation
+from engine.execution.calls import Calls
 from engine.execution.core import RUNNING, Core
-from engine.execution.frames import Frame, Job
+from engine.execution.frames import Frame, Job, Seed
 from engine.execution.items import PerItem
 from engine.execution.plan import Work
+from engine.execution.targets import target_of
+from engine.execution.undoing import Undo
 from engine.execution.values import Encoded
+from engine.execution.waits import RETRY, SKIP, Answer, StepWaits, Waits
 
 if TYPE_CHECKING:
     from engine.execution.local import LocalRun
 
 
 class Attempts:
-    """Everything that happens to the jobs of one run; called on the run's own thread but for `_call`."""
+    """Everything that happens to the jobs of one run; called on the run's own thread."""
 
     def __init__(self, loop: LocalRun) -> None:
         self._loop = loop
@@ -29,13 +32,16 @@ class Attempts:
         self.scribe = loop.scribe
         self.recovered = loop.recovered
         self.touched = loop.recovered.touched
+        if loop.seeds:
+            self.touched = {*(self.touched or ()), *loop.seeds}
+        self._done = 0
         self.paces = loop.services.paces
         self.blobs = loop.services.blobs
         self.clock = loop.services.clock.monotonic
         self.watcher = loop.seen if loop.watched else None
         self._items = PerItem(loop, self)
-        self.in_flight: set[Job] = set()
-        """Jobs on a worker thread or on the event loop."""
+        self.waits = Waits(loop, self)
+        self.calls = Calls(loop, self)
 
     # ---- beginning --------------------------------------------------------------------------------------------
 
@@ -49,6 +55,11 @@ class Attempts:
             self._chosen(job)
             self._complete(job, self.recovered.outputs_of(job.path, self._services.blobs), recovered=True)
             return
+        seed = self._loop.seeds.get(job.path)
+        if seed is not None:
+            self._chosen(job)
+            self._plant(job, seed)
+            return
         if node.condition is not None and not self._holds(job, node.condition.cel):
             return
         self._chosen(job)
@@ -58,18 +69,34 @@ class Attempts:
             self.attempt(job)
 
     def failed_plainly(
-        self, frame: Frame, slot: int, inputs: dict[str, Any], began: float, context: invocation.Context, error: Exception
+        self,
+        frame: Frame,
+        slot: int,
+        inputs: dict[str, Any],
+        context: invocation.Context,
+        *,
+        began: float,
+        error: BaseException,
     ) -> None:
-        """Go on with a plain call that failed as with any other attempt."""
-        job = Job(frame, slot, frame.plan.work(slot), frame.prefix + frame.plan.nodes[slot].id, inputs)
+        """Go on with a plain call that failed as with any other attempt; `began` in times of the run's clock."""
+        job = Job(frame, slot, frame.plan.work(slot), context.path, inputs)
         job.began_us, job.attempt, job.context = self.scribe.us(began), 1, context
         frame.running += 1
         frame.core.state[slot] = RUNNING
-        self.fail(job, invocation.as_step_error(error))
+        if isinstance(error, StepWaits):
+            self.waits.open(job, error.request)
+        else:
+            self.fail(job, invocation.as_step_error(error))
 
     def _chosen(self, job: Job) -> None:
         if job.slot in job.frame.plan.next_choice:
             job.frame.core.chosen(job.slot)
+
+    def _plant(self, job: Job, seed: Seed) -> None:
+        """Take a result that is there already for a step's."""
+        job.began_us = self.scribe.now_us()
+        self.scribe.done(job.path, 1, job.began_us, self.scribe.encoded(seed.outputs), reason=seed.reason)
+        self._complete(job, seed.outputs, recovered=True)
 
     def _holds(self, job: Job, cel: str) -> bool:
         """Evaluate an action's condition; settle the action when it does not hold or can't be evaluated."""
@@ -86,16 +113,20 @@ class Attempts:
         job.frame.core.skipped(job.slot, f"its condition {cel} does not hold")
         return False
 
-    def attempt(self, job: Job) -> None:
-        """Make the next attempt of a job, unless the journal already says how it ended."""
+    def attempt(self, job: Job, *, failures: int | None = None) -> None:
+        """Make the next attempt of a job, unless the journal already says how it ended.
+
+        `failures`: how many attempts there were, when more is known of it than the journal says.
+        """
         path, recovered = job.path, self.recovered
         if recovered.is_done(path):
             self._complete(job, recovered.outputs_of(path, self._services.blobs), recovered=True)
             return
-        if path in recovered.final:
+        if path in recovered.final and failures is None:
+            job.attempt = recovered.failures.get(path, 0)
             self._give_up(job, recovered.final[path])
             return
-        job.attempt = max(job.attempt, recovered.failures.get(path, 0))
+        job.attempt = max(job.attempt, recovered.failures.get(path, 0) if failures is None else failures)
         self.start(job)
         node, expressions = job.work.node, self._services.expressions
         try:
@@ -108,10 +139,24 @@ class Attempts:
             if isinstance(node, Knowledge):
                 self.succeed(job, invocation.content_of(node))
                 return
+            if job.work.effect and isinstance(node, Tether):
+                self._admit(job, str(inputs.get("url") or settings.get("url") or node.endpoint or ""))
         except TreadleError as error:
             self.fail(job, error)
             return
-        self._dispatch(job, inputs, settings)
+        self.calls.dispatch(job, inputs, settings)
+
+    def _admit(self, job: Job, url: str) -> None:
+        """Ask the breaker of what the step calls; raise `TargetUnavailable` while it is open."""
+        target = target_of(url)
+        if target is not None:
+            job.admission = self._services.breakers.admit(target)
+
+    def _settle(self, job: Job, error: BaseException | None = None) -> None:
+        """Tell the target's breaker how the call ended."""
+        admission, job.admission = job.admission, None
+        if admission is not None:
+            self._services.breakers.settle(admission, error)
 
     def start(self, job: Job) -> None:
         """Count a new attempt of a job and note when it began."""
@@ -124,6 +169,9 @@ class Attempts:
             self._loop.emit(job.path, job.work.node.id, "running", facts)
         report = partial(self._loop.report, job) if watched else None
         job.context = invocation.Context(self._loop.run.id, job.path, job.attempt, report)
+        if not job.answers:
+            job.answers = [Answer(*each) for each in self.recovered.answers.get(job.path, ())]
+        job.context.answers = job.answers
 
     def _enter(self, job: Job, node: NestedModel, inputs: dict[str, Any]) -> None:
         plan = job.work.nested
@@ -132,78 +180,8 @@ class Attempts:
         given = invocation.nested_inputs(node, plan.model, inputs, self._services.expressions, facts)
         prefix = job.path + (f"#{job.attempt}" if job.attempt > 1 else "") + "/"
         job.child = Frame(plan, Core(plan), given, prefix, job)
-        self._deadline(job)
+        self.calls.deadline(job)
         self._loop.wake(job.child)
-
-    def _dispatch(self, job: Job, inputs: dict[str, Any], settings: dict[str, Any]) -> None:
-        work = job.work
-        ticket = self.scribe.intent(job.path, job.attempt, job.began_us, job.key) if work.effect else 0
-        if self._is_inline(work):
-            self._call(job, job.generation, inputs, settings, 0, inline=True)
-            return
-        job.threaded = True
-        self.in_flight.add(job)
-        self._deadline(job)
-        self._services.workers.submit(partial(self._call, job, job.generation, inputs, settings, ticket))
-
-    def _is_inline(self, work: Work) -> bool:
-        """Say whether a call is made on the run's own thread."""
-        if work.effect or work.node.timeout_s is not None or work.spec is None:
-            return False
-        return work.runs == "inline" or (work.runs == "auto" and self.paces.is_quick(work.spec.reference))
-
-    def _call(
-        self,
-        job: Job,
-        generation: int,
-        inputs: dict[str, Any],
-        settings: dict[str, Any],
-        ticket: int,
-        *,
-        inline: bool = False,
-    ) -> None:
-        """Call the tether, on whatever thread this is, and post what came of it."""
-        outputs: dict[str, Any] | None = None
-        kept: dict[str, Encoded] | None = None
-        failure: TreadleError | None = None
-        try:
-            if ticket:
-                self.scribe.sync(ticket)
-            began = self.clock()
-            result = job.work.invoke(inputs, settings, job.context)  # type: ignore[misc,arg-type]
-            if job.work.runs == "auto" and job.work.spec is not None:
-                self.paces.note(job.work.spec.reference, self.clock() - began)
-            if inspect.isawaitable(result):
-                self._await(job, generation, inputs, result)
-                return
-            outputs = self._outputs(job.work, result, inputs)
-            kept = self.scribe.encoded(outputs)
-        except BaseException as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
-            failure = invocation.as_step_error(error)
-        if inline:
-            self.ended(job, generation, outputs, kept, failure)
-        else:
-            self._loop.post(job, generation, outputs, kept, failure)
-
-    def _outputs(self, work: Work, result: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-        return invocation.outputs_of(work, result, inputs, self._services.expressions, self._loop.facts)
-
-    def _await(self, job: Job, generation: int, inputs: dict[str, Any], awaitable: Any) -> None:
-        async def whole() -> Any:
-            return await awaitable
-
-        def done(future: Any) -> None:
-            try:
-                outputs = self._outputs(job.work, future.result(), inputs)
-                self._loop.post(job, generation, outputs, self.scribe.encoded(outputs), None)
-            except BaseException as error:  # noqa: BLE001 - as in _call
-                self._loop.post(job, generation, None, None, invocation.as_step_error(error))
-
-        if not job.threaded:
-            job.threaded = True
-            self.in_flight.add(job)
-            self._deadline(job)
-        job.cancel = self._services.workers.schedule(whole(), done)
 
     # ---- endings ----------------------------------------------------------------------------------------------
 
@@ -213,13 +191,16 @@ class Attempts:
         generation: int,
         outputs: dict[str, Any] | None,
         kept: dict[str, Encoded] | None,
-        failure: TreadleError | None,
+        failure: TreadleError | StepWaits | None,
     ) -> None:
         """Take in what a call gave; a late result of an attempt that was given up is ignored."""
         if generation != job.generation:
             return
-        self._landed(job)
-        if failure is not None or outputs is None:
+        self.calls.landed(job)
+        if isinstance(failure, StepWaits):
+            self._settle(job, StepCancelled())
+            self.waits.open(job, failure.request)
+        elif failure is not None or outputs is None:
             self.fail(job, failure or StepCancelled())
         else:
             self.succeed(job, outputs, kept)
@@ -249,49 +230,9 @@ class Attempts:
                 return
             self.succeed(job, outputs)
 
-    def give_up_all(self) -> None:
-        """Leave every job that is still on a worker: the grace after a cancellation is over."""
-        for job in list(self.in_flight):
-            self._abandon(job)
-            self.fail(job, StepCancelled(), final=True)
-
-    def tell_all(self) -> None:
-        """Tell every running job that the run is being cancelled."""
-        for job in self.in_flight:
-            self._tell(job)
-
-    def _tell(self, job: Job) -> None:
-        if job.context is not None:
-            job.context.is_cancelled = True
-        if job.cancel is not None:
-            job.cancel()
-
-    def _landed(self, job: Job) -> None:
-        job.cancel = None
-        if job.threaded:
-            job.threaded = False
-            self.in_flight.discard(job)
-            self._loop.unhold()
-
-    def _abandon(self, job: Job) -> None:
-        self._tell(job)
-        job.generation += 1
-        self._landed(job)
-        if job.child is not None:
-            job.child.over, job.child = True, None
-
-    def _deadline(self, job: Job) -> None:
-        timeout_s = job.work.node.timeout_s
-        if timeout_s is not None and job.items is None:
-            self._loop.later(timeout_s, partial(self._timed_out, job, job.generation, timeout_s))
-
-    def _timed_out(self, job: Job, generation: int, timeout_s: float) -> None:
-        if generation == job.generation:
-            self._abandon(job)
-            self.fail(job, StepTimedOut(timeout_s=f"{timeout_s:g}"))
-
     def succeed(self, job: Job, outputs: dict[str, Any], kept: dict[str, Encoded] | None = None) -> None:
         """Record that a step succeeded, then let what follows have its outputs."""
+        self._settle(job)
         try:
             kept = kept if kept is not None else self.scribe.encoded(outputs)
         except TreadleError as error:
@@ -309,24 +250,57 @@ class Attempts:
         if self._loop.watched and not replaced:
             facts = {"outputs": outputs, "began_us": job.began_us, "recovered": recovered}
             self._loop.emit(job.path, job.work.node.id, "succeeded", facts)
-        if job.stands_for is not None:
+        self._done += 1
+        if job.undoing is not None:
+            job.undoing.ended(job, None)
+            self._loop.wake(job.frame)
+        elif job.stands_for is not None:
             self._complete(job.stands_for, outputs, replaced=True)
         elif job.whole is not None:
             self._items.ended(job, outputs, None)
         else:
             frame = job.frame
+            if job.work.compensation is not None:
+                values = {**job.work.compensation.constants, **job.inputs, **outputs}
+                frame.undos.append(Undo(job.work.compensation, job.work.node.id, values, self._place(job, recovered)))
             frame.keep(job.slot, outputs)
             frame.running -= 1
             frame.core.succeeded(job.slot)
             self._loop.wake(frame)
 
+    def _place(self, job: Job, recovered: bool) -> int:  # noqa: FBT001 - as in _complete
+        """Return when a step was done, among all of its run."""
+        before = self.recovered.places
+        return before.get(job.path, 0) if recovered else len(before) + self._done
+
+    def again(self, job: Job) -> None:
+        """Call a job's function again, in the same attempt: what it waited for is there."""
+        if self._loop.stopping:
+            self.fail_cancelled(job)
+            return
+        job.attempt -= 1
+        self.attempt(job, failures=job.attempt)
+
+    def decided(self, job: Job, choice: str) -> None:
+        """Do with a step that failed for good what somebody chose."""
+        if choice == RETRY and not self._loop.stopping:
+            self.attempt(job, failures=job.attempt)
+        else:
+            self._settle_loss(job, job.error, skip=choice == SKIP, cancelled=self._loop.cancelling)
+
+    def fail_cancelled(self, job: Job) -> None:
+        """Give up a job because the run is cancelled."""
+        self.fail(job, StepCancelled(), final=True)
+
     def fail(self, job: Job, error: TreadleError, *, final: bool = False) -> None:
         """Record a failed attempt; try again by policy, or give the step up."""
         policy = job.work.node.retry
-        final = final or self._loop.stopping or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
+        stopping = self._loop.cancelling if job.undoing is not None else self._loop.stopping
+        final = final or stopping or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
         told = self._loop.cancelling and job.context is not None and job.context.is_cancelled
         cancelled = told or isinstance(error, StepCancelled)
         job.generation += 1
+        self._settle(job, StepCancelled() if cancelled else error)
         if not cancelled:
             logs = job.context.lines if job.context is not None else ()
             self.scribe.failed(job.path, job.attempt, job.began_us, str(error), final=final, key=job.key, logs=logs)
@@ -334,6 +308,8 @@ class Attempts:
             self._give_up(job, str(error), cancelled=cancelled)
             return
         delay_s = policy.delay_s(job.attempt, noise=self._services.clock.noise())
+        if isinstance(error, TargetUnavailable):
+            delay_s = max(delay_s, float(str(error.facts.get("retry_in_s", 0))))
         self._loop.emit(job.path, job.work.node.id, "retrying", {"error": str(error), "delay_s": delay_s})
         self._loop.later(delay_s, partial(self.retry, job, job.generation))
 
@@ -341,7 +317,7 @@ class Attempts:
         """Make the next attempt after its wait, or give up when the run stops."""
         if generation != job.generation:
             return
-        if self._loop.stopping:
+        if self._loop.cancelling or (self._loop.stopping and job.undoing is None):
             self._give_up(job, "It was cancelled.", cancelled=True)
         else:
             self.attempt(job)
@@ -379,8 +355,17 @@ class Attempts:
         """Nothing can stand in for a failed step."""
         if job.stands_for is not None:
             self._lost(job.stands_for, error, cancelled=cancelled)
-            return
-        skip = job.work.on_failure == "skip" and not cancelled
+        elif job.undoing is not None:
+            job.undoing.ended(job, error)
+            self._loop.wake(job.frame)
+        elif job.work.on_failure == "wait" and not cancelled and job.items is None and not self._loop.stopping:
+            job.error = error
+            self.waits.open_failure(job, error)
+        else:
+            self._settle_loss(job, error, skip=job.work.on_failure == "skip" and not cancelled, cancelled=cancelled)
+
+    def _settle_loss(self, job: Job, error: str, *, skip: bool, cancelled: bool) -> None:
+        """Go on without a step that failed for good, or let its frame fail."""
         if job.whole is not None:
             self._items.ended(job, None, None if skip else f"item {job.item + 1}: {error}")
             return
@@ -391,5 +376,6 @@ class Attempts:
             frame.core.failed(job.slot)
         elif not cancelled:
             tries = f" after {job.attempt} attempts" if job.attempt > 1 else ""
+            frame.compensates = frame.compensates or job.work.on_failure == "compensate"
             frame.error = frame.error or f"{job.work.node.name!r} failed{tries}: {error}"
         self._loop.wake(frame)

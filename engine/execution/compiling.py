@@ -348,9 +348,11 @@ def _arguments(node: Any, items: Any) -> tuple[Argument, ...]:
     if len(ports) == 1:
         port = ports[0]
         sources = tuple([(source, name) for _, to, source, name in items if to == port.name])
-        return (Argument(port.name, sources, port.many, port.required and not port.many),) if (
-            sources or (port.many and port.name not in getattr(node, "parameters", ()))
-        ) else ()
+        return (
+            (Argument(port.name, sources, port.many, port.required and not port.many),)
+            if (sources or (port.many and port.name not in getattr(node, "parameters", ())))
+            else ()
+        )
     by_port: dict[str, list[tuple[int, str]]] = {}
     for _, to, source, name in items:
         by_port.setdefault(to, []).append((source, name))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.domain.runs import RunStatus
 from engine.execution.core import Core
 from engine.execution.invocation import Context
-from engine.execution.plan import Plan, Work
+from engine.execution.plan import SOURCE, Plan, Work
+
+if TYPE_CHECKING:
+    from engine.execution.breaker import Admission
+    from engine.execution.undoing import Undo, Undoing
+    from engine.execution.waits import Answer
 
 
 class RunEvent(NamedTuple):
@@ -33,10 +39,61 @@ class Outcome(NamedTuple):
     error: str | None
 
 
+class Seed(NamedTuple):
+    """A result that is taken instead of running a step, and why."""
+
+    outputs: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directions:
+    """How much of a model is run, and where it pauses."""
+
+    until: tuple[str, ...] = ()
+    """Nodes: only they and what they need are run."""
+    only: tuple[str, ...] = ()
+    """Nodes: only they are run; what they need comes from seeds."""
+    breakpoints: frozenset[str] = frozenset()
+    """Nodes or paths of steps before which the run pauses."""
+    passed: frozenset[str] = frozenset()
+    """Paths of steps whose breakpoint was passed already."""
+    most_steps: int | None = None
+    """The run pauses after so many steps."""
+    capacity: int = 8
+    """Calls on worker threads at a time."""
+
+    def wanted(self, plan: Plan, seeds: Iterable[str]) -> set[int] | None:
+        """Return the slots that may run, None for all; those with a seed have their result already."""
+        if not self.only:
+            return plan.ancestors(*self.until) if self.until else None
+        found = {slot for slot, kind in enumerate(plan.kinds) if kind == SOURCE}
+        for node in (*self.only, *seeds):
+            slot = plan.slots.get(node)
+            if slot is not None:
+                found.update((slot, *plan.members[slot]))
+        return found
+
+
 class Frame:
     """One plan being run: the root model, or a nested one for one call of its step."""
 
-    __slots__ = ("core", "error", "inputs", "left", "outputs", "over", "parent", "plan", "prefix", "running", "values")
+    __slots__ = (
+        "compensates",
+        "core",
+        "error",
+        "inputs",
+        "left",
+        "outputs",
+        "over",
+        "parent",
+        "plan",
+        "prefix",
+        "running",
+        "undoing",
+        "undos",
+        "values",
+    )
 
     def __init__(self, plan: Plan, core: Core, inputs: Mapping[str, Any], prefix: str, parent: Job | None) -> None:
         self.plan, self.core, self.inputs, self.prefix, self.parent = plan, core, inputs, prefix, parent
@@ -46,6 +103,10 @@ class Frame:
         self.running = 0
         self.error: str | None = None
         self.over = False
+        self.compensates = False
+        """A step failed in a stage that asks for compensation."""
+        self.undos: list[Undo] = []
+        self.undoing: Undoing | None = None
 
     def arguments(self, slot: int) -> dict[str, Any]:
         """Return the values that wires bring to the ports of a slot; ports that got nothing are absent."""
@@ -99,20 +160,27 @@ class Job:
     """One action being done, through all its attempts; for a per-item step, the whole and one for each item."""
 
     __slots__ = (
+        "admission",
+        "answers",
         "attempt",
         "began_us",
         "cancel",
         "child",
         "context",
+        "error",
         "frame",
         "generation",
         "inputs",
+        "is_awaited",
+        "is_left",
+        "is_slow",
         "item",
         "items",
         "path",
         "slot",
         "stands_for",
         "threaded",
+        "undoing",
         "whole",
         "work",
     )
@@ -126,11 +194,21 @@ class Job:
         self.context: Context | None = None
         self.cancel: Callable[[], None] | None = None
         self.threaded = False
+        self.is_slow = self.is_awaited = False
+        self.is_left = False
+        """Given up while its call was on a thread."""
         self.child: Frame | None = None
+        self.error = ""
         self.items: Items | None = None
         self.whole: Job | None = None
         self.item = -1
         self.stands_for: Job | None = None
+        self.admission: Admission | None = None
+        """That its target's breaker let it through."""
+        self.undoing: Undoing | None = None
+        """What it compensates, and for whom."""
+        self.answers: list[Answer] = []
+        """What its function asked for and got, in order."""
 
     @property
     def key(self) -> str:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, cast
 
 from engine.domain import contracts
+from engine.domain.canonical import Json
+from engine.domain.entities import Option
 from engine.domain.model import FunctionModel
 from engine.domain.nodes import Knowledge, NestedModel, Tether
 from engine.domain.values import Expression
 from engine.errors import InputRefused, NotSerializable, PortMissing, StepError, TetherFailed, TreadleError
 from engine.execution.plan import PlainCall, Work
 from engine.execution.values import Encoded, encode
+from engine.execution.waits import Answer, Request, StepWaits
 from engine.ports import Expressions, Secrets
 
 _LOG_LIMIT_CHARS = 65_536
+_RECEIVED = Option(id="received", name="It came")
+_MISSED = Option(id="missed", name="It did not come")
+_DUE = Option(id="due", name="It is time")
 
 
 class Context:
     """What a running tether may ask for; see `engine.ports.StepContext`."""
 
-    __slots__ = ("_dropped", "_length", "_report", "_run", "attempt", "is_cancelled", "logged", "path")
+    __slots__ = (
+        "_asked",
+        "_dropped",
+        "_length",
+        "_report",
+        "_run",
+        "answers",
+        "attempt",
+        "is_cancelled",
+        "logged",
+        "path",
+    )
 
     def __init__(self, run: str, path: str, attempt: int, report: Callable[[float, str], None] | None) -> None:
         self._run = run
@@ -29,6 +46,9 @@ class Context:
         self.attempt = attempt
         self.logged: list[str] | None = None
         self.is_cancelled = False
+        self.answers: Sequence[Answer] = ()
+        """What was asked for in earlier calls of this step, and given."""
+        self._asked = 0
         self._report = report
         self._length = 0
         self._dropped = False
@@ -63,6 +83,35 @@ class Context:
         elif not self._dropped:
             self._dropped = True
             lines.append("… the rest of the log was left out (64 Ki characters are kept)")
+
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str],
+        *,
+        choosers: Sequence[str] = (),
+        within_s: float | None = None,
+        default: str | None = None,
+    ) -> str:
+        """Return the option that somebody chooses; see `engine.ports.StepContext`."""
+        named = tuple(Option(id=name, name=name) for name in options)
+        return self._got(Request("choice", question, named, tuple(choosers), within_s, default)).chosen
+
+    def signal(self, name: str, *, within_s: float | None = None) -> Json:
+        """Return what comes with a signal, None if none comes in time; see `engine.ports.StepContext`."""
+        default = None if within_s is None else _MISSED.id
+        question = f"Waits for the signal {name!r}."
+        return self._got(Request("signal", question, (_RECEIVED, _MISSED), (), within_s, default, name)).value
+
+    def sleep(self, seconds: float) -> None:
+        """Wait without a thread; see `engine.ports.StepContext`."""
+        self._got(Request("time", f"Waits {seconds:g} s.", (_DUE,), (), seconds, _DUE.id))
+
+    def _got(self, request: Request) -> Answer:
+        number, self._asked = self._asked, self._asked + 1
+        if number < len(self.answers):
+            return self.answers[number]
+        raise StepWaits(request)
 
 
 def scope_of(inputs: Mapping[str, Any], run_facts: Mapping[str, Any]) -> dict[str, Any]:

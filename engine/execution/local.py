@@ -16,20 +16,22 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from engine.domain.runs import Run
-from engine.errors import TreadleError
 from engine.execution.attempts import Attempts
+from engine.execution.breaker import Breakers
 from engine.execution.core import Core
-from engine.execution.frames import Frame, Job, Outcome, RunEvent, Watch
+from engine.execution.frames import Directions, Frame, Job, Outcome, RunEvent, Seed, Watch
 from engine.execution.paces import Paces
-from engine.execution.plan import ACTION, SINK, SOURCE, Plan
+from engine.execution.plan import Plan
 from engine.execution.records import Recovered
 from engine.execution.scribe import Scribe
-from engine.execution.sweep import sweep
-from engine.execution.workers import Workers
-from engine.ports import Blobs, Clock, Expressions, Secrets
+from engine.execution.waits import Answer
+from engine.execution.walk import Walk
+from engine.execution.workers import Crew, Result, Workers
+from engine.ports import Blobs, Clock, Decisions, Expressions, Secrets
 
 _EVENT_INTERVAL_S = 1 / 15
 _CANCEL_GRACE_S = 5.0
+_HURRY_S = 0.005
 _STUCK = "Nothing can go on: this is a mistake in the engine. Please report it."
 
 
@@ -42,6 +44,8 @@ class Services:
     clock: Clock
     workers: Workers
     secrets: Secrets
+    decisions: Decisions
+    breakers: Breakers
     paces: Paces = field(default_factory=Paces)
 
 
@@ -59,12 +63,12 @@ class LocalRun:
         recovered: Recovered | None = None,
         watch: Watch | None = None,
         last_good: Callable[[str], dict[str, Any] | None] = lambda _: None,
-        until: str | None = None,
-        capacity: int = 8,
+        directions: Directions = Directions(),
+        seeds: Mapping[str, Seed] | None = None,
     ) -> None:
-        """`until`: a node; only it and what it needs are run. `capacity`: calls on worker threads at a time.
+        """`last_good` gives the outputs that the step at a path had in its last good run, for fallbacks.
 
-        `last_good` gives the outputs that the step at a path had in its last good run, for fallbacks.
+        `seeds`: results by path that are taken instead of running the step.
         """
         self.run, self.services, self.scribe = run, services, scribe
         self.recovered = recovered or Recovered()
@@ -73,34 +77,45 @@ class LocalRun:
         self.strict = run.durability == "strict"
         self.watched = watch is not None
         self._watch = watch
-        self._capacity = capacity
+        self.crew = Crew(services.workers, directions.capacity, self._post_all)
+        self.capacity, self.directions, self.seeds = directions.capacity, directions, seeds or {}
         self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._dirty: deque[Frame] = deque()
-        self._held: list[Frame] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timers_made = 0
         self._events: list[RunEvent] = []
         self._flushed_at_s = 0.0
-        self._cancelled = self._suspended = False
-        self._hastened = False
+        self._cancelled = self._suspended = self._hastened = self._parked = False
+        self.pausing = False
+        """True once nothing new starts, because the run pauses: what is under way comes to its end."""
+        self.is_stepping = directions.most_steps is not None or bool(directions.breakpoints)
+        self._begun = 0
+        self.paused_at: str | None = None
+        """The step before which a breakpoint stopped the run."""
         self._attempts = Attempts(self)
-        wanted = plan.ancestors(until) if until is not None else None
-        self._root = Frame(plan, Core(plan, wanted=wanted), inputs, "", None)
+        self.walk = Walk(self, self._attempts)
+        self._root = Frame(plan, Core(plan, wanted=directions.wanted(plan, self.seeds)), inputs, "", None)
 
     def go(self) -> Outcome:
         """Run to the end and return how it ended. Raises `JournalBroken` when nothing can be recorded any more."""
+        self._take_in_all()  # it may be cancelled before it begins
         self.wake(self._root)
         while True:
             while self._dirty:
-                self._advance(self._dirty.popleft())
+                self.walk.advance(self._dirty.popleft())
                 if self._dirty and not self._inbox.empty():
                     self._take_in_all()
-            if self._root.over:
+            if self._root.over or self._parked:
                 break
             self._wait()
         self._flush()
-        if self._suspended:
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        if self._suspended or (self.pausing and not self._root.over):
             return Outcome("paused", {}, None)
+        if self._parked:
+            return Outcome("waiting", {}, None)
         if self._cancelled:
             return Outcome("cancelled", {}, "It was cancelled.")
         if self._root.error is not None:
@@ -114,6 +129,19 @@ class LocalRun:
     def suspend(self) -> None:
         """Stop as `cancel` does, but leave the run to be resumed from its journal; `go` returns 'paused'."""
         self._inbox.put(("suspend",))
+
+    def pause(self) -> None:
+        """Let what is under way come to its end, start nothing new, and leave the run to be resumed."""
+        self._inbox.put(("pause",))
+
+    def answer(self, path: str, answer: Answer) -> None:
+        """Hand an answer to the step that waits for it."""
+        self._inbox.put(("answer", path, answer))
+
+    @property
+    def asked(self) -> set[str]:
+        """The paths of the decisions that the run waits for."""
+        return self._attempts.waits.paths
 
     # ---- what attempts ask of the loop ------------------------------------------------------------------------
 
@@ -131,10 +159,24 @@ class LocalRun:
         """See soon what may start in a frame."""
         self._dirty.append(frame)
 
-    def unhold(self) -> None:
-        """A worker thread is free: frames that waited for one go on."""
-        self._dirty.extend(self._held)
-        self._held.clear()
+    def look_around(self, frame: Frame) -> None:
+        """Go on with a frame after a look at what else has happened."""
+        self.wake(frame)
+        if self._watch is not None and self.services.clock.monotonic() - self._flushed_at_s >= _EVENT_INTERVAL_S:
+            self._flush()
+
+    def stops_before(self, path: str) -> bool:
+        """Say whether the run pauses before a step: at a breakpoint, or after as many steps as were asked for."""
+        wishes = self.directions
+        if not self.is_stepping or self.recovered.is_done(path) or path in self.seeds:
+            return False
+        names = {path, path.rpartition("/")[2]}
+        at_breakpoint = path not in wishes.passed and not names.isdisjoint(wishes.breakpoints)
+        if at_breakpoint or self._begun == wishes.most_steps:
+            self.pausing, self.paused_at = True, path
+            return True
+        self._begun += 1
+        return False
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call something on the run's thread after a delay."""
@@ -144,6 +186,13 @@ class LocalRun:
     def post(self, job: Job, *result: Any) -> None:
         """Hand the result of a call to the run's thread; called on worker threads."""
         self._inbox.put(("ended", job, *result))
+
+    def _post_all(self, results: list[Result]) -> None:
+        self._inbox.put(("all ended", results))
+
+    def begun(self, job: Job, generation: int) -> None:
+        """Tell that the call of an attempt with a timeout begins; called on worker threads."""
+        self._inbox.put(("begun", job, generation))
 
     def report(self, job: Job, share: float, text: str) -> None:
         """Hand on progress; called on worker threads."""
@@ -168,18 +217,29 @@ class LocalRun:
             heappop(self._timers)[2]()
         if self._dirty:
             return
-        if not self._timers and not self._attempts.in_flight and self._inbox.empty():
-            self._root.error = self._root.error or _STUCK
-            self.wake(self._root)
+        if not self._attempts.calls.in_flight and self._inbox.empty() and (self.pausing or not self._timers):
+            self._rest()
             return
         if now - self._flushed_at_s >= _EVENT_INTERVAL_S:
             self._flush()
         timeout_s = self._timers[0][0] - now if self._timers else None
         if self._events:
             timeout_s = min(_EVENT_INTERVAL_S, timeout_s) if timeout_s is not None else _EVENT_INTERVAL_S
-        with suppress(Empty):
+        if self.crew.is_behind:
+            timeout_s = min(_HURRY_S, timeout_s) if timeout_s is not None else _HURRY_S
+        try:
             self._take_in(self._inbox.get(timeout=timeout_s))
             self._take_in_all()
+        except Empty:
+            self.crew.hurry()
+
+    def _rest(self) -> None:
+        """Leave a run in which nothing can happen by itself any more."""
+        if self.pausing or len(self._attempts.waits):
+            self._parked = True
+        else:
+            self._root.error = self._root.error or _STUCK
+            self.wake(self._root)
 
     def _take_in_all(self) -> None:
         with suppress(Empty):
@@ -190,18 +250,28 @@ class LocalRun:
         what, *facts = message
         if what == "ended":
             self._attempts.ended(*facts)
+        elif what == "all ended":
+            for result in facts[0]:
+                self._attempts.ended(*result)
+        elif what == "begun":
+            self._attempts.calls.begun(*facts)
         elif what == "progress":
             job, share, text = facts
             self.emit(job.path, job.work.node.id, "progress", {"progress": share, "text": text})
+        elif what == "answer":
+            self._attempts.waits.answered(*facts)
+        elif what == "pause":
+            self.pausing = True
         elif not self._cancelled:
             self._cancelled, self._suspended = True, what == "suspend"
-            self._attempts.tell_all()
-            self.later(_CANCEL_GRACE_S, self._attempts.give_up_all)
+            self._attempts.waits.drop_all()
+            self._attempts.calls.tell_all()
+            self.later(_CANCEL_GRACE_S, self._attempts.calls.give_up_all)
             self.wake(self._root)
 
-    def _hasten(self) -> None:
+    def hasten(self) -> None:
         """Let timers that only wait for a next attempt fire now, once, because the run stops."""
-        if not self.stopping:
+        if self._hastened:
             return
         self._hastened = True
         now = self.services.clock.monotonic()
@@ -216,120 +286,3 @@ class LocalRun:
         if self._events and self._watch is not None:
             events, self._events = self._events, []
             self._watch(events)
-
-    # ---- frames -----------------------------------------------------------------------------------------------
-
-    def _advance(self, frame: Frame) -> None:
-        """Start everything in a frame that may start now; leave it when nothing is left to do."""
-        if frame.over:
-            return
-        core, halted = frame.core, self._halted(frame)
-        while not halted:
-            if core.skips:
-                self._note_skips(frame)
-            if not core.trouble:
-                if sweep(frame, self._attempts):
-                    self._pause_for_others(frame)
-                    return
-                if self._halted(frame):
-                    halted = True
-                    break
-            if len(self._attempts.in_flight) >= self._capacity:
-                self._held.append(frame)
-                return
-            slot = core.take()
-            if slot < 0:
-                break
-            self._begin(frame, slot)
-            halted = self._halted(frame)
-        if core.skips:
-            self._note_skips(frame)
-        if halted and not self._hastened:
-            self._hasten()
-        if (core.finished or halted) and frame.running == 0 and not frame.over:
-            frame.over = True
-            if frame.parent is not None:
-                self._attempts.nested_ended(frame, cancelled=not core.finished)
-
-    def _pause_for_others(self, frame: Frame) -> None:
-        """Go on with a frame after a look at what else has happened."""
-        self.wake(frame)
-        if self._watch is not None and self.services.clock.monotonic() - self._flushed_at_s >= _EVENT_INTERVAL_S:
-            self._flush()
-
-    def _halted(self, frame: Frame) -> bool:
-        """Say whether nothing new may start in a frame: the run stops, or it or one around it has failed."""
-        if self.stopping:
-            return True
-        around: Frame | None = frame
-        while around is not None:
-            if around.error is not None or around.over:
-                return True
-            around = around.parent.frame if around.parent is not None else None
-        return False
-
-    def _begin(self, frame: Frame, slot: int) -> None:
-        kind = frame.plan.kinds[slot]
-        if kind == ACTION:
-            self._attempts.begin(frame, slot)
-        elif kind == SOURCE:
-            node = frame.plan.nodes[slot]
-            values = {port.name: frame.inputs[port.name] for port in node.outputs if port.name in frame.inputs}
-            self._check_rules(frame, slot, values)
-        elif kind == SINK:
-            values = frame.arguments(slot)
-            frame.outputs.update(values)
-            frame.release(slot)
-            self._check_rules(frame, slot, values)
-        else:
-            self._decide(frame, slot)
-
-    def _check_rules(self, frame: Frame, slot: int, values: dict[str, Any]) -> None:
-        """Settle a boundary: its rules hold, or the frame fails with the rule's own sentence."""
-        node = frame.plan.nodes[slot]
-        for rule in node.rules:
-            try:
-                scope = {**values, "inputs": values}
-                broken = self.services.expressions.evaluate(rule.expression.cel, scope) is not True
-                reason = rule.message
-            except TreadleError as error:
-                broken, reason = True, str(error)
-            if broken:
-                frame.error = f"{node.name!r}: {reason}"
-                return
-        frame.values[slot] = values if frame.left[slot] else None
-        frame.core.succeeded(slot)
-        if self.watched:
-            self.emit(frame.prefix + node.id, node.id, "succeeded", {"outputs": values})
-
-    def _decide(self, frame: Frame, slot: int) -> None:
-        """Begin a stage whose dependencies have conditions: all must hold."""
-        for source, necessity, condition in frame.plan.guards.get(slot, ()):
-            if necessity != "conditional" or condition is None:
-                continue
-            steps: dict[str, Any] = {
-                frame.plan.nodes[member].id: frame.values[member] or {} for member in frame.plan.members[source]
-            }
-            try:
-                holds = self.services.expressions.evaluate(condition.cel, {"steps": steps, "run": self.facts})
-            except TreadleError as error:
-                frame.error = f"{frame.plan.nodes[slot].name!r}: {error}"
-                return
-            if holds is not True:
-                frame.core.skipped(slot, f"its condition {condition.cel!r} does not hold")
-                return
-        frame.core.succeeded(slot)
-
-    def _note_skips(self, frame: Frame) -> None:
-        skips, frame.core.skips = frame.core.skips, []
-        for slot, reason in skips:
-            if frame.plan.kinds[slot] == SINK:
-                frame.release(slot)
-            if frame.plan.kinds[slot] != ACTION:
-                continue
-            frame.release(slot)
-            node = frame.plan.nodes[slot]
-            path = frame.prefix + node.id
-            if path not in self.recovered.skipped:
-                self.scribe.skipped(path, reason)
-            self.emit(path, node.id, "skipped", {"reason": reason})

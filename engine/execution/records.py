@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from engine.execution.values import ARROW, BYTES, JSON, TEXT, Encoded, decode, s
 from engine.ports import Blobs, JournalRecord
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_SEGMENT = re.compile(r"([^/\[\]#]+)(?:\[(\d+)\])?(?:#\d+)?$")
+_SEGMENT = re.compile(r"([^/\[\]#]+)(?:\[(\d+)\])?(?:#[^/]+)?$")
 
 
 def done_body(
@@ -36,9 +37,7 @@ Note = tuple[str, float, float, dict[str, Any] | None, dict[str, list[Any]] | No
 
 def steps_body(notes: Sequence[Note], us: Callable[[float], int]) -> bytes:
     """Return the body of a `steps` record: [path, began_us, ended_us, plain outputs, kept outputs, logs] of each."""
-    rows = [
-        [path, us(began), us(ended), outputs, kept, lines] for path, began, ended, outputs, kept, lines in notes
-    ]
+    rows = [[path, us(began), us(ended), outputs, kept, lines] for path, began, ended, outputs, kept, lines in notes]
     return _json(rows)
 
 
@@ -57,6 +56,16 @@ def skipped_body(reason: str) -> bytes:
     return _json([reason])
 
 
+def waiting_body(began_us: int, question: str) -> bytes:
+    """Return the body of a `waiting` record: since when the attempt is under way, and what it asks."""
+    return _json([began_us, question])
+
+
+def answered_body(answer: Sequence[Any]) -> bytes:
+    """Return the body of an `answered` record: what was chosen, by whom, and what came with it."""
+    return _json(list(answer))
+
+
 @dataclass(slots=True)
 class Recovered:
     """What a journal says has happened already, by path."""
@@ -70,6 +79,10 @@ class Recovered:
     final: dict[str, str] = field(default_factory=dict[str, str])
     """Steps that failed for good, with the error."""
     skipped: set[str] = field(default_factory=set[str])
+    answers: dict[str, list[list[Any]]] = field(default_factory=dict[str, list[list[Any]]])
+    """What steps asked for and got, in order."""
+    places: dict[str, int] = field(default_factory=dict[str, int])
+    """Which step was done when, among those that are no plain ones."""
 
     @property
     def empty(self) -> bool:
@@ -104,6 +117,7 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
     for record in records:
         if record.kind == "done":
             found.done[record.path] = json.loads(record.body)[1]
+            found.places[record.path] = len(found.places)
         elif record.kind == "steps":
             found.plain.update((row[0], row) for row in json.loads(record.body))
         elif record.kind == "failed":
@@ -113,6 +127,8 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
                 found.final[record.path] = body[1]
         elif record.kind == "skipped":
             found.skipped.add(record.path)
+        elif record.kind == "answered" and "?failed-" not in record.path:
+            found.answers.setdefault(record.path, []).append(json.loads(record.body))
     return found
 
 
@@ -130,7 +146,7 @@ def fold(run: str, records: Iterable[JournalRecord], plan: Plan, *, ended: bool 
         if record.kind == "steps":
             for row in json.loads(record.body):
                 draft_of(row[0]).take_row(row)
-        elif record.kind not in ("started", "ended"):
+        elif record.kind not in ("started", "answered", "ended"):
             draft_of(record.path).take(record)
     steps = [draft.step(run, ended=ended) for draft in drafts.values()]
     rest: StepStatus = "cancelled" if ended else "pending"
@@ -156,6 +172,18 @@ def describe_path(plan: Plan, path: str) -> tuple[str, str, str]:
         inside = inside.nested.get(slot) if slot is not None else None
     index = re.search(r"\[(\d+)\](?:#\d+)?$", path)
     return node.id, f"{node.name} · {int(index[1]) + 1}" if index else node.name, node.kind
+
+
+def packed(records: Iterable[JournalRecord]) -> bytes:
+    """Return the records of a run as they are kept after its end: a list of them as JSON, deflated."""
+    rows = [[record.kind, record.path, record.attempt, record.ts_us, record.body.decode()] for record in records]
+    return zlib.compress(_json(rows), 6)
+
+
+def unpacked(data: bytes, run: str) -> list[JournalRecord]:
+    """Return the records of a run that `packed` made these bytes of."""
+    rows = json.loads(zlib.decompress(data))
+    return [JournalRecord(run, kind, path, attempt, ts_us, body.encode()) for kind, path, attempt, ts_us, body in rows]
 
 
 def merkle_leaves(records: Iterable[JournalRecord]) -> Iterable[bytes]:
@@ -199,7 +227,7 @@ class _StepDraft:
 
     def _take_done(self, record: JournalRecord, body: list[Any]) -> None:
         began_us, found, logs, reason = body
-        self.status, self.error = ("cached" if reason == "cached" else "succeeded"), None
+        self.status, self.error = ("cached" if reason else "succeeded"), None
         self.reason = reason
         self.outputs = {port: _stored(item) for port, item in found.items()}
         self._ended(record, began_us, "succeeded", None)
@@ -210,6 +238,11 @@ class _StepDraft:
         self.status, self.error = ("failed" if final else "retrying"), error
         self._ended(record, began_us, "failed", error, key)
         self.logs.extend(logs)
+
+    def _take_waiting(self, record: JournalRecord, body: list[Any]) -> None:
+        self.status, self.reason = "waiting", body[1]
+        if record.attempt:
+            self.attempts.setdefault(record.attempt, Attempt(number=record.attempt, started_at=_moment(body[0])))
 
     def _take_skipped(self, record: JournalRecord, body: list[Any]) -> None:
         del record
@@ -230,7 +263,7 @@ class _StepDraft:
 
     def step(self, run: str, *, ended: bool) -> Step:
         status = self.status
-        if ended and status in ("running", "retrying", "pending"):
+        if ended and status in ("running", "retrying", "waiting", "pending"):
             status = "cancelled"
         return Step(
             run=run,

@@ -19,9 +19,7 @@ _HELD_S = 0.05
 class Scribe:
     """The pen of one run: writes on the run's own thread; `encoded`, `sync` and `records` on any."""
 
-    def __init__(
-        self, run: str, clock: Clock, blobs: Blobs, journal: Journal | None, *, strict: bool = False
-    ) -> None:
+    def __init__(self, run: str, clock: Clock, blobs: Blobs, journal: Journal | None, *, strict: bool = False) -> None:
         """With `strict` every step is on disk before the next one begins."""
         self._run, self._clock, self._blobs, self._journal, self._strict = run, clock, blobs, journal, strict
         self._began = clock.monotonic()
@@ -93,10 +91,26 @@ class Scribe:
         return self._write("intent", path, attempt, records.intent_body(began_us, key))
 
     def done(
-        self, path: str, attempt: int, began_us: int, outputs: Mapping[str, Encoded], logs: Sequence[str] = ()
+        self,
+        path: str,
+        attempt: int,
+        began_us: int,
+        outputs: Mapping[str, Encoded],
+        logs: Sequence[str] = (),
+        *,
+        reason: str | None = None,
     ) -> int:
-        """Record that a step succeeded."""
-        return self._write("done", path, attempt, records.done_body(began_us, outputs, self._blobs, logs=logs))
+        """Record that a step succeeded; `reason`: why its result was there already."""
+        body = records.done_body(began_us, outputs, self._blobs, logs=logs, reason=reason)
+        return self._write("done", path, attempt, body)
+
+    def waiting(self, path: str, attempt: int, began_us: int, question: str) -> int:
+        """Record that a step waits."""
+        return self._write("waiting", path, attempt, records.waiting_body(began_us, question))
+
+    def answered(self, path: str, answer: Sequence[Any]) -> int:
+        """Record what a step got that waited: (chosen, by, value)."""
+        return self._write("answered", path, 0, records.answered_body(answer))
 
     def failed(
         self, path: str, attempt: int, began_us: int, error: str, *, final: bool, key: str, logs: Sequence[str] = ()

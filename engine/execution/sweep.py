@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from sys import getrefcount
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.execution import invocation
 from engine.execution.core import DONE, READY
@@ -47,9 +47,9 @@ def sweep(frame: Frame, attempts: Attempts) -> bool:  # noqa: C901, PLR0912, PLR
         if touched and path in touched:
             break
         heappop(ready)
-        given = {}
+        given: dict[str, Any] = {}
         for port, sources, many, _ in arguments[slot]:
-            found = []
+            found: list[Any] = []
             for source, name in sources:
                 value = values[source]
                 if name in value:
@@ -80,12 +80,12 @@ def sweep(frame: Frame, attempts: Attempts) -> bool:  # noqa: C901, PLR0912, PLR
                     outputs = invocation.plain_outputs(call, result)
                 ended = clock()
                 note(path, began, ended, outputs, context.logged)
-            except Exception as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
+            except BaseException as error:  # noqa: BLE001 - whatever a tether raises is the step's failure, never ours
                 running[home] += 1
                 for _, sources, _, _ in arguments[slot]:
                     for source, _ in sources:
                         left[source] += 1
-                attempts.failed_plainly(frame, slot, given, began, context, error)
+                attempts.failed_plainly(frame, slot, given, context, began=began, error=error)
                 break
             if call.learned:
                 paces.note(call.reference, ended - began)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from concurrent.futures import CancelledError
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from engine.errors import (
     TreadleError,
 )
 
-_ENDED = (asyncio.CancelledError, CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 _THEIRS = (StepError, StoreUnreachable)
 _OURS = (StepCancelled, NotSerializable, PortMissing, TargetUnavailable)
 
@@ -28,7 +26,7 @@ def counts_against(error: BaseException) -> bool:
     The status is `facts["status"]` if there is one; without it an error marked permanent doesn't count.
     """
     if not isinstance(error, TreadleError):
-        return not isinstance(error, _ENDED)
+        return isinstance(error, Exception) and not isinstance(error, CancelledError)
     if not isinstance(error, _THEIRS) or isinstance(error, _OURS):
         return False
     status = _status_of(error)

@@ -268,7 +268,7 @@ CASES = [
         around({"kind": "agentNode", "id": "ask", "name": "Ask", "parent": "work", "agent": "helper"}),
         "provider",
     ),
-    Case("readiness.failure-rule", "work", around(action(), on_failure="wait"), "'wait' is not carried out yet"),
+    Case("readiness.failure-rule", "work", around(action(), on_failure="compensate"), "no action says how"),
     Case("readiness.nested-unknown", "inner", calls("nowhere"), "not there", NESTED),
     Case("readiness.nested-unknown", "inner", calls("lost"), "'lost model' → 'nowhere'", NESTED),
     Case("readiness.nested-version", "inner", calls("old"), "0.9.0", NESTED),

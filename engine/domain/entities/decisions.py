@@ -26,6 +26,12 @@ class Decision(Entity):
     run: Identifier
     path: str
     """The step that asked, as in `Step.path`."""
+    awaits: Literal["choice", "signal", "time", "failure"] = "choice"
+    """A choice of somebody, a signal from outside, a time, or what becomes of a step that failed."""
+    signal: str = ""
+    """The signal's name."""
+    value: Json = None
+    """What came with the answer: a signal's content."""
     question: Text = ""
     options: tuple[Option, ...] = Field(min_length=1)
     choosers: tuple[Keyword, ...] = ()

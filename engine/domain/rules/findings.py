@@ -91,7 +91,7 @@ CODES: dict[str, Code] = {
     "readiness.no-provider": Code(
         "warning", "An agent task needs a provider for agents; a run is refused without one."
     ),
-    "readiness.failure-rule": Code("warning", "A stage has a failure rule that runs don't carry out yet."),
+    "readiness.failure-rule": Code("warning", "A stage compensates failures, but no action says how it is undone."),
     "readiness.nested-unknown": Code("error", "A nested model is not there."),
     "readiness.nested-version": Code("error", "A nested model is not there in the version that is asked for."),
     "readiness.nested-unpinned": Code("warning", "A nested model has no fixed version; publishing pins one."),

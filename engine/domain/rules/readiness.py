@@ -33,9 +33,10 @@ def readiness(survey: Survey) -> Iterator[Finding]:
     yield from _impossible(survey)
     yield from nested(survey)
     for key, stage in survey.stages:
-        if stage.on_failure in ("compensate", "wait"):
-            message = f"A failure in {survey.name(key)} fails the run: {stage.on_failure!r} is not carried out yet."
-            yield finding("readiness.failure-rule", key, message, "Choose fail or skip.", field="on_failure")
+        if stage.on_failure == "compensate" and not any(action.compensation for _, action in survey.actions):
+            message = f"A failure in {survey.name(key)} undoes what was done, but no action says how."
+            mend = "Choose a compensating action for the steps that have an effect."
+            yield finding("readiness.failure-rule", key, message, mend, field="on_failure")
     for key, action in survey.actions:
         if isinstance(action, AgentTask):
             message = f"{survey.name(key)} is an agent task: it needs a provider for agents."

@@ -8,7 +8,20 @@ from typing import Any
 
 MODULES: tuple[str, ...] = tuple(
     f"engine.tethers.library.{name}"
-    for name in ("files", "tables", "reshaping", "sql", "charts", "reports", "text", "values", "flow", "http", "system")
+    for name in (
+        "files",
+        "tables",
+        "reshaping",
+        "sql",
+        "charts",
+        "reports",
+        "text",
+        "values",
+        "flow",
+        "http",
+        "system",
+        "wfcommons",
+    )
 )
 
 
