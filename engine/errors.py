@@ -147,7 +147,7 @@ class OutputRefused(RunError):
 
 
 class NotResumable(RunError):
-    """The run {run} can't be resumed: {reason}."""
+    """The run {run} can't be taken up: {reason}."""
 
 
 class DecisionNotFound(RunError):

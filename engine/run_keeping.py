@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from engine.domain.canonical import Json, canonical_bytes
@@ -33,13 +34,14 @@ class Keeping:
         action: Action = "run.resumed" if again else "run.started"
         self._catalog.commit(PutRun(run=run), self._record(action, run, None, after))
 
-    def park(self, run: Run, status: RunStatus, *, at: str | None, held: bool) -> Run:
+    def park(self, run: Run, status: RunStatus, *, at: str | None, held: bool, asked: Iterable[str]) -> Run:
         """Write that a run pauses or waits; its journal stays.
 
         `at`: the step before which it was stopped. `held`: somebody paused it, so that it doesn't go on by itself.
+        `asked`: the paths of the decisions that it waits for.
         """
         passed = [*run.options.get("passed", ()), *([at] if at is not None else ())]
-        options = {**run.options, "at": at, "passed": passed, "held": held}
+        options = {**run.options, "at": at, "passed": passed, "held": held, "asked": sorted(asked)}
         parked = run.model_copy(update={"status": status, "options": options})
         action: Action = "run.waiting" if status == "waiting" else "run.paused"
         record = self._record(action, run, {"status": "running"}, {"status": status, "at": at})

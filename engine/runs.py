@@ -110,7 +110,7 @@ class Runs:
         """
         earlier = self.get(run)
         if earlier.status not in ENDED:
-            raise NotResumable(run=earlier.id, reason=f"it is {earlier.status}: 'treadle resume' goes on with it")
+            raise NotResumable(run=earlier.id, reason=f"it is {earlier.status} and not at its end")
         self._tethers.load_all(earlier.options.get("tethers") or ())
         kept, source = as_it_ran(earlier, self._models)
         return self.start(
@@ -227,7 +227,8 @@ class Runs:
             course.local.answer(decision.path, Answer(decision.chosen or "", decision.chosen_by, decision.value))
             return RunHandle(self.steps, course)
         kept = self._catalog.run(decision.run)
-        if kept is None or kept.status != "waiting" or kept.id in self.elsewhere():
+        waits = kept is not None and kept.status == "waiting" and decision.path in kept.options.get("asked", ())
+        if kept is None or not waits or kept.id in self.elsewhere():
             return None
         return self.resume(kept.id)
 
@@ -335,7 +336,9 @@ class Runs:
             outcome = checked_outputs(course.plan.model, course.local.go(), run)
             if outcome.status in ("paused", "waiting"):
                 local = course.local
-                ended = self._keeping.park(run, outcome.status, at=local.paused_at, held=local.pausing)
+                ended = self._keeping.park(
+                    run, outcome.status, at=local.paused_at, held=local.pausing, asked=local.asked
+                )
             else:
                 ended = self._keeping.seal(run, course.plan, outcome, course.scribe)
         except BaseException as error:  # noqa: BLE001 - a run's thread has nobody above it; the handle carries it

@@ -5,20 +5,16 @@ Exit codes: 0 done, 1 the thing asked about is bad, 2 usage, 3 environment, 130 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.domain.canonical import Json, loads
-from engine.errors import FileMissing, LedgerTampered, NotJson, TreadleError
-from studio import export_commands, import_commands, run_report, store_commands, terminal
+from engine.errors import LedgerTampered
+from studio import export_commands, import_commands, run_commands, store_commands, terminal
+from studio.opening import TethersOption, opened
 from studio.store_commands import JsonOption, StoreOption
 
 if TYPE_CHECKING:
-    from engine.domain.runs import Run
     from engine.engine import Engine
 
 app = typer.Typer(
@@ -33,26 +29,10 @@ app.add_typer(ledger_app, name="ledger")
 store_commands.register(app)
 import_commands.register(app)
 export_commands.register(app)
+run_commands.register(app)
 
-TethersOption = Annotated[
-    list[str] | None,
-    typer.Option("--tethers", help="A module or file with functions. May be given several times.", show_default=False),
-]
 PortOption = Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")]
-
-
-@contextmanager
-def opened(store: str | None, tethers: list[str] | None = None) -> Iterator[Engine]:
-    """Open the store that a command names; errors become a sentence and an exit code."""
-    import engine
-    from studio.demos import assets_folder
-
-    with (
-        terminal.reported(),
-        engine.open(store, tethers=tethers or (), roots=(assets_folder(),)) as found,
-    ):
-        yield found
 
 
 @app.callback(invoke_without_command=True)
@@ -73,107 +53,6 @@ def studio(
 
 
 @app.command()
-def run(  # noqa: PLR0917 - options of a command
-    model: Annotated[str, typer.Argument(help="A model file, or the name of a model in the store.")],
-    inputs: Annotated[
-        str | None, typer.Option("--input", help="All inputs as a JSON object, or @FILE.", show_default=False)
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One input as name=value; the value is JSON, or else text.", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", help="Run only this node and what it needs.", show_default=False)
-    ] = None,
-    durability: Annotated[str, typer.Option(help="off, pipelined or strict.")] = "pipelined",
-    workers: Annotated[int | None, typer.Option(help="Worker threads at a time.", min=1, show_default=False)] = None,
-    store: StoreOption = None,
-    tethers: TethersOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a model to its end and print what came out."""
-    if durability not in ("off", "pipelined", "strict"):
-        terminal.stop(f"--durability takes off, pipelined or strict, not {durability!r}.", terminal.USAGE)
-    with opened(store, tethers) as engine:
-        found, _ = engine.find(model)
-        with terminal.progress(sum(1 for _ in found.actions())) as watch:
-            handle = engine.run(
-                model, _inputs(inputs, settings), durability=durability, until=until, watch=watch, workers=workers
-            )
-        run_report.print_run(engine, handle, as_json=as_json)
-
-
-@app.command()
-def resume(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: every interrupted run.")] = None,
-    store: StoreOption = None,
-    tethers: TethersOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take up runs that a crash or a stop interrupted. What is done is not repeated."""
-    with opened(store, tethers) as engine:
-        handles, is_refused = [], False
-        for interrupted in _to_resume(engine, run_id):
-            try:
-                with terminal.progress(interrupted.steps_total) as watch:
-                    handles.append(engine.runs.resume(interrupted.id, watch=watch).wait())
-            except TreadleError as error:  # it keeps none of the others from going on
-                is_refused = True
-                terminal.err.print(f"Run {interrupted.id}: {error}", markup=False)
-        if as_json:
-            terminal.document([run_report.run_document(engine, handle.run, handle.outputs) for handle in handles])
-        elif not handles and not is_refused:
-            terminal.out.print("No run was interrupted.")
-        else:
-            for handle in handles:
-                run_report.print_run(engine, handle, as_json=False, leave=False)
-        if is_refused or any(handle.status != "succeeded" for handle in handles):
-            raise typer.Exit(terminal.BAD)
-
-
-def _to_resume(engine: Engine, run_id: str | None) -> Iterator[Run]:
-    """Give one run, or all interrupted ones that no other program takes up meanwhile."""
-    if run_id is None:
-        while (run := engine.runs.take_interrupted()) is not None:
-            yield run
-        return
-    waiting = [run for run in engine.runs.interrupted() if run.id == run_id or run.id.endswith(run_id)]
-    yield from waiting or [engine.runs.get(run_id)]
-
-
-@app.command()
-def runs(
-    model: Annotated[str | None, typer.Option(help="Only runs of this model.", show_default=False)] = None,
-    status: Annotated[str | None, typer.Option(help="Only runs with this status.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 20,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List runs, newest first."""
-    with opened(store) as engine:
-        wanted = engine.models.get(model).id if model is not None else None
-        found = engine.runs.list(model=wanted, status=status, limit=limit)
-        if as_json:
-            terminal.document([run_report.brief(run) for run in found])
-            return
-        rows = [
-            (
-                run.id,
-                run.model_name,
-                run.status,
-                run.created_at.strftime("%Y-%m-%d %H:%M:%S"),
-                run_report.seconds(run.duration_s),
-            )
-            for run in found
-        ]
-        terminal.table(
-            ("run", "model", "status", "started (UTC)", "took"),
-            rows,
-            empty="No runs yet. 'treadle run MODEL' makes one.",
-        )
-
-
-@app.command()
 def models(
     text: Annotated[str, typer.Argument(help="Only models that hold this text.", show_default=False)] = "",
     store: StoreOption = None,
@@ -191,23 +70,6 @@ def models(
             rows,
             empty="No models yet. Make one in the studio.",
         )
-
-
-@app.command()
-def show(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its unique beginning or end.")],
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show one run with its steps, attempts and outputs."""
-    with opened(store) as engine:
-        found = engine.runs.get(run_id)
-        outputs = {name: engine.runs.value(value) for name, value in found.outputs.items()}
-        if as_json:
-            terminal.document(run_report.run_document(engine, found, outputs))
-            return
-        run_report.print_steps(engine, found)
-        run_report.print_end(found, outputs)
 
 
 @app.command()
@@ -347,29 +209,6 @@ def export(store: StoreOption = None) -> None:
             for entry in page:
                 typer.echo(entry.model_dump_json())
             after = page[-1].sequence
-
-
-def _inputs(text: str | None, settings: list[str] | None) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    if text is not None:
-        if text.startswith("@"):
-            path = Path(text[1:])
-            if not path.is_file():
-                raise FileMissing(path=path)
-            found = loads(path.read_bytes(), source=path.name)
-        else:
-            found = loads(text, source="--input")
-        if not isinstance(found, dict):
-            raise NotJson(source="--input", reason="it is not an object of inputs by name")
-    for setting in settings or ():
-        name, equals, value = setting.partition("=")
-        if not equals or not name:
-            terminal.stop(f"--set takes name=value, not {setting!r}.", terminal.USAGE)
-        try:
-            found[name] = loads(value)
-        except NotJson:
-            found[name] = value
-    return found
 
 
 def _model_at(engine: Engine, reference: str) -> Any:

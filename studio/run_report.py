@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 def print_run(engine: Engine, handle: RunHandle, *, as_json: bool, leave: bool = True) -> None:
-    """Print a run that has ended; with `leave`, exit with 1 unless it succeeded."""
+    """Print a run; with `leave`, exit with 1 if it failed or was cancelled."""
     if as_json:
         terminal.document(run_document(engine, handle.run, handle.outputs))
     else:
         print_steps(engine, handle.run)
         print_end(handle.run, handle.outputs)
-    if leave and handle.status != "succeeded":
+        print_questions(engine, handle.run)
+    if leave and handle.status not in ("succeeded", "waiting", "paused"):
         raise typer.Exit(terminal.BAD)
 
 
@@ -43,6 +44,21 @@ def print_end(run: Run, outputs: dict[str, Any]) -> None:
         terminal.value(name, value)
     word = f"{run.model_name} {run.status}" + (f" in {seconds(run.duration_s)}" if run.duration_s else "")
     terminal.err.print(f"\n{word} · run {run.id}" + (f"\n{run.error}" if run.error else ""), markup=False)
+
+
+def print_questions(engine: Engine, run: Run) -> None:
+    """Print what a run waits for, and how to answer."""
+    if run.status == "paused":
+        terminal.err.print(f"Go on with: treadle resume {run.id}", markup=False)
+    for asked in engine.runs.decisions.of(run.id) if run.status == "waiting" else ():
+        if asked.chosen is None:
+            options = "|".join(option.id for option in asked.options)
+            command = (
+                f"treadle signal {run.id} {asked.signal}"
+                if asked.signal
+                else f"treadle decide {run.id} {options} --at {asked.path}"
+            )
+            terminal.err.print(f"{asked.path}: {asked.question}\n  {command}", markup=False)
 
 
 def brief(run: Run) -> dict[str, Json]:

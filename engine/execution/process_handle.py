@@ -57,7 +57,7 @@ class ProcessCall(NamedTuple):
 class Ended(NamedTuple):
     """What came of a call: values by port, or why there are none."""
 
-    values: dict[str, Any] | None
+    outputs: dict[str, Any] | None
     failure: TreadleError | StepWaits | None
 
 
@@ -122,8 +122,8 @@ class Child:
             finally:
                 for descriptor in (request, answer, lifeline):
                     os.close(descriptor)
-        os.set_blocking(self._requests, False)  # noqa: FBT003 - takes it by position only
-        os.set_blocking(self._answers, False)  # noqa: FBT003 - as above
+        os.set_blocking(self._requests, False)
+        os.set_blocking(self._answers, False)
         self._inbox = wire.Inbox(self._answers)
         self._death = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else -1
 
@@ -241,7 +241,7 @@ class Child:
 
 def ending(status: int, *, is_spoiled: bool = False) -> str:
     """Return how a process ended."""
-    if is_spoiled:
+    if is_spoiled or status == wire.PIPE_LOST:
         return "it closed or disturbed the pipe through which its process answers"
     if status >= 0:
         return f"it ended the process it ran in (exit code {status})"

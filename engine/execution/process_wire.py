@@ -25,6 +25,8 @@ LIMIT_BYTES = 256 << 20
 RUNNING, TOLD, SKIP = 0, 1, 2
 """Words of the block that both see: the call being made, the one that was cancelled, and 'make none up to this'."""
 BLOCK_BYTES = 24
+PIPE_LOST = 121
+"""How a process ends that can't write its answers any more."""
 _PREFIX = struct.Struct(">4sIQ")
 _MARK = b"trdl"
 _READ_BYTES = 1 << 16
@@ -132,7 +134,7 @@ def fits(size_bytes: int, verb: Literal["returned", "was given"]) -> None:
     """Raise `TetherFailed` for values that are too large."""
     if size_bytes > LIMIT_BYTES:
         reason = f"it {verb} {size_bytes >> 20:,} MiB, and {LIMIT_BYTES >> 20} MiB is the most for a step in a process"
-        mend = "return less, or write a file and return its path" if verb == "returned" else "hand it the path of a file"
+        mend = "return less, or write a file and return its path" if verb == "returned" else "hand it a path instead"
         raise TetherFailed(kind="Too large", reason=f"{reason}; {mend}", permanent=True)
 
 

@@ -13,28 +13,18 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import count
 from typing import Any, NamedTuple
 
 from engine.errors import StepCancelled, TetherFailed, TreadleError
 from engine.execution import process_wire as wire
 from engine.execution.process_handle import Child, Ended, Entry, ProcessCall, ending
-from engine.execution.values import encode
+from engine.execution.process_queue import CHUNK_S, Queue
 from engine.execution.waits import StepWaits
 
 __all__ = ["Ended", "ProcessCall", "ProcessFigures", "Processes"]
 _logger = logging.getLogger(__name__)
-_CHUNK_S = 0.005
-"""What a chunk of quick calls takes."""
-_QUICK_S = 0.001
-"""A call that takes longer goes alone."""
-_OVERHEAD_S = 1e-5
-"""What a process needs for a call beside the call itself."""
-_S_PER_BYTE = 1e-8
-_LEAST_SHARE = 32
-"""So few calls are not spread over several processes."""
 _STALL_S = 0.1
 """A chunk that isn't heard of for so long gives back what it has not begun."""
 _START_LIMIT_S = 60.0
@@ -80,11 +70,8 @@ class Processes:
         self._thread: threading.Thread | None = None
         self._is_awake = self._is_closed = False
         self._commands: deque[tuple[str, Any]] = deque()
-        self._queue: deque[Entry] = deque()
+        self._queue = Queue()
         self._children: list[Child] = []
-        self._costs: dict[str, float] = {}
-        """Seconds that a call of each function takes, as of late."""
-        self._numbers = count(1)
         self._calls = self._restarts = 0
         self._not_before_s = 0.0
 
@@ -108,8 +95,7 @@ class Processes:
         """Return how it is doing."""
         children = self._children.copy()
         busy = sum(bool(child.given) for child in children)
-        queued = sum(not entry.ended for entry in self._queue.copy())
-        return ProcessFigures(len(children), busy, queued, self._calls, self._restarts)
+        return ProcessFigures(len(children), busy, self._queue.waiting(), self._calls, self._restarts)
 
     def close(self) -> None:
         """End all processes; calls that have not ended are cancelled. Calling it twice is harmless."""
@@ -185,7 +171,7 @@ class Processes:
 
     def _obey(self, what: str, entry: Entry) -> None:
         if what == "call":
-            self._queue.append(entry)
+            self._queue.add(entry)
         elif what == "cancel":
             self._cancel(entry)
         else:
@@ -243,15 +229,8 @@ class Processes:
 
     def _share_out(self, child: Child) -> None:
         """A quick call is slow this time: what was sent with it is made elsewhere."""
-        self._again(child.take_back(child.running))
+        self._queue.add_again(child.take_back(child.running))
         child.alone = bool(child.given)
-
-    def _again(self, entries: Sequence[Entry]) -> None:
-        """Queue calls before all others: they were not made, or nobody knows."""
-        for entry in reversed(entries):
-            if not entry.ended:
-                entry.child = None
-                self._queue.appendleft(entry)
 
     # ---- answers ------------------------------------------------------------------------------------------------
 
@@ -274,28 +253,21 @@ class Processes:
             entry.call.context.progress(*facts)
         else:
             child.settle(entry.number)
-            self._learn(child, entry, facts[0])
+            child.expected_s = max(0.0, child.expected_s - self._queue.learn(entry, facts[0]))
             if what == "done":
                 self._end(entry, wire.joined(facts[1], facts[2], rest) if facts[2] else facts[1], None)
             else:
                 self._end(entry, None, wire.failure_of(facts[1]))
-            if facts[0] > _CHUNK_S and child.given:
+            if facts[0] > CHUNK_S and child.given:
                 self._share_out(child)
 
-    def _learn(self, child: Child, entry: Entry, took_s: float) -> None:
-        reference = entry.call.reference
-        cost_s = took_s + entry.size_bytes * _S_PER_BYTE
-        known_s = self._costs.get(reference, cost_s)
-        self._costs[reference] = (cost_s + known_s) / 2
-        child.expected_s = max(0.0, child.expected_s - known_s - _OVERHEAD_S)
-
-    def _end(self, entry: Entry, values: dict[str, Any] | None, failure: TreadleError | StepWaits | None) -> None:
+    def _end(self, entry: Entry, outputs: dict[str, Any] | None, failure: TreadleError | StepWaits | None) -> None:
         if entry.ended:
             return
         entry.ended = True
         self._calls += 1
         try:
-            entry.done(Ended(values, failure))
+            entry.done(Ended(outputs, failure))
         except Exception:
             _logger.exception("What was to be called at the end of a call raised")
 
@@ -316,7 +288,7 @@ class Processes:
                 self._end(entry, None, StepCancelled())
         if not child.is_stopped and given:
             self._blame(given, child.given.get(running), how)
-        self._again(given)
+        self._queue.add_again(given)
 
     def _blame(self, given: list[Entry], running: Entry | None, how: str) -> None:
         """Fail the call that was being made when its process ended."""
@@ -330,54 +302,29 @@ class Processes:
 
     def _refuse_all(self, reason: str) -> None:
         while self._queue:
-            self._end(self._queue.popleft(), None, TetherFailed(kind="No process", reason=reason))
+            self._end(self._queue.pop(), None, TetherFailed(kind="No process", reason=reason))
 
     # ---- handing out --------------------------------------------------------------------------------------------
 
     def _hand_out(self) -> None:
-        while self._queue:
-            if self._queue[0].ended:
-                self._queue.popleft()
-                continue
-            child = self._free()
+        while (first := self._queue.first()) is not None:
+            child = self._free(first)
             if child is None:
                 self._grow()
                 return
-            self._give(child, self._chunk())
+            idle = sum(child.is_ready and not child.given for child in self._children)
+            self._give(child, self._queue.chunk(idle))
 
-    def _free(self) -> Child | None:
+    def _free(self, first: Entry) -> Child | None:
         """Return a process that can take what is first in the queue."""
-        alone = self._is_alone(self._queue[0])
+        alone = self._queue.is_alone(first)
         for child in self._children:
             if child.is_ready and not child.given and not child.is_killed:
                 return child
         for child in () if alone else self._children:
-            if child.is_ready and not child.alone and not child.is_killed and child.expected_s < _CHUNK_S / 2:
+            if child.is_ready and not child.alone and not child.is_killed and child.expected_s < CHUNK_S / 2:
                 return child
         return None
-
-    def _is_alone(self, entry: Entry) -> bool:
-        call = entry.call
-        return entry.alone or self._costs.get(call.reference, _QUICK_S) >= _QUICK_S or not wire.is_inline(call.inputs)
-
-    def _chunk(self) -> list[Entry]:
-        first = self._queue.popleft()
-        if self._is_alone(first):
-            first.alone = True
-            return [first]
-        chunk, cost_s = [first], self._costs[first.call.reference] + _OVERHEAD_S
-        idle = sum(child.is_ready and not child.given for child in self._children)
-        most = max(_LEAST_SHARE, -(-len(self._queue) // max(1, idle)))
-        while self._queue and len(chunk) < most and cost_s < _CHUNK_S:
-            if self._queue[0].ended:
-                self._queue.popleft()
-                continue
-            if self._is_alone(self._queue[0]):
-                break
-            entry = self._queue.popleft()
-            cost_s += self._costs[entry.call.reference] + _OVERHEAD_S
-            chunk.append(entry)
-        return chunk
 
     def _give(self, child: Child, chunk: list[Entry]) -> None:
         sources = self._sources()
@@ -389,16 +336,11 @@ class Processes:
         if chunk[0].alone:
             child.alone = True
         try:
-            items, parts = self._packed(chunk)
+            items, parts = self._queue.packed(chunk)
         except TreadleError as error:
             self._give_singly(child, chunk, error)
             return
-        size = (len(items) + sum(map(len, parts))) / len(chunk)
-        cost_s = 0.0
-        for entry in chunk:
-            entry.size_bytes = size
-            cost_s += self._costs.get(entry.call.reference, _QUICK_S) + _OVERHEAD_S
-        child.give(chunk, wire.message(items, parts), cost_s)
+        child.give(chunk, wire.message(items, parts), sum(map(self._queue.cost_s, chunk)))
         child.write(self._selector)
         for entry in chunk:
             if entry.call.begun is not None:
@@ -414,22 +356,6 @@ class Processes:
         told = error if isinstance(error, TetherFailed) else None
         reason = f"it was given {error.facts.get('kind')}, which can't be sent to a process"
         self._end(chunk[0], None, told or TetherFailed(kind="Not sent", reason=reason, permanent=True))
-
-    def _packed(self, chunk: list[Entry]) -> tuple[bytes, list[bytes]]:
-        """Return the JSON of a message, and the bytes that follow it. Raises `NotSerializable`, `TetherFailed`."""
-        items: list[Any] = []
-        bodies: list[bytes] = []
-        for entry in chunk:
-            call = entry.call
-            inline, parts = wire.split(call.inputs, "was given")
-            entry.number = next(self._numbers)
-            told = wire.described(parts)
-            head = (entry.number, call.reference, call.run, call.path, call.attempt, call.context.answers)
-            items.append((*head, inline, call.settings, told))
-            bodies += [encoded.data for _, encoded in parts]
-        data = encode(items).data
-        wire.fits(len(data), "was given")
-        return data, bodies
 
     def _grow(self) -> None:
         """Start processes for what waits, up to as many as there may be."""
@@ -464,9 +390,8 @@ class Processes:
         for child in self._children:
             child.bury(self._selector)
         self._children.clear()
-        for entry in (*entries, *self._queue):
+        for entry in (*entries, *self._queue.take_all()):
             self._end(entry, None, failure)
-        self._queue.clear()
         self._selector.close()
         os.close(self._woken)
         os.close(self._wake)

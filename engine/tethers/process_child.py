@@ -193,10 +193,13 @@ class Child:
     def _write(self, pieces: list[memoryview]) -> None:
         if os.getpid() != self._pid:
             return  # a copy that a step forked: only the original answers
-        for piece in pieces:
-            rest = piece
-            while rest:
-                rest = rest[os.write(self._answers, rest[:_PIECE_BYTES]) :]
+        try:
+            for piece in pieces:
+                rest = piece
+                while rest:
+                    rest = rest[os.write(self._answers, rest[:_PIECE_BYTES]) :]
+        except OSError:
+            os._exit(wire.PIPE_LOST)  # a step closed it, or the engine is gone
 
     def _end_copy(self) -> None:
         """End a copy of this process that a step forked and that came back from the step."""

@@ -200,3 +200,61 @@ def test_the_ledger_command_finds_a_changed_byte(treadle, tmp_path) -> None:
     result = treadle("ledger", "verify", "--store", url, code=1)
     assert "entry 1" in " ".join(result.output.split()).lower()
     assert json.loads(treadle("ledger", "verify", "--store", url, "--json", code=1).stdout)["first_bad"] == 1
+
+
+APPROVAL = '''
+import engine
+
+@engine.tether(effect=False)
+def double(n: int) -> int:
+    """Twice as much."""
+    return 2 * n
+
+@engine.model(name="Approve it")
+def approve(n: int) -> dict:
+    """Double, ask, pass on."""
+    with engine.stage("Work", mode="sequential"):
+        twice = double(n)
+        asked = engine.call("flow.ask", twice, question="Is it right?", options=["yes", "no"])
+    return {"answer": asked["chosen"], "n": asked["value"]}
+'''
+
+
+def test_a_run_of_a_python_file_waits_and_is_decided(treadle) -> None:
+    Path("approve.py").write_text(APPROVAL)
+    run = json.loads(treadle("run", "approve.py", "--set", "n=4", "--json").stdout)
+    assert run["status"] == "waiting"
+    assert "no option 'maybe'" in treadle("decide", run["id"], "maybe", code=1).output
+    assert "not at its end" in treadle("retry", run["id"], code=1).output
+    done = treadle("decide", run["id"], "yes", "--reason", "looks right", "--json")
+    assert json.loads(done.stdout)["outputs"] == {"answer": "yes", "n": 8}
+    assert "waits for: none" in treadle("decide", run["id"], "no", code=2).output
+    assert "decided already" in treadle("decide", run["id"], "no", "--at", "ask", code=1).output
+    again = json.loads(treadle("retry", run["id"], "--from", "ask", "--json").stdout)
+    assert [step["status"] for step in again["steps"]] == ["cached", "waiting"]
+    assert "cancelled" in treadle("cancel", again["id"]).output
+    assert "verified" in treadle("ledger", "verify").stdout
+
+
+def test_a_run_pauses_at_a_node_and_after_steps_and_takes_pinned_values(treadle) -> None:
+    Path("approve.py").write_text(APPROVAL)
+    paused = json.loads(treadle("run", "approve.py", "--set", "n=4", "--break", "double", "--json").stdout)
+    assert paused["status"] == "paused"
+    assert "treadle resume" in treadle("run", "approve.py", "--set", "n=4", "--steps", "1").output
+    assert "No run was interrupted" in treadle("resume").stdout
+    assert json.loads(treadle("resume", paused["id"], "--json").stdout)[0]["status"] == "waiting"
+    alone = treadle("run", "approve.py", "--set", "n=4", "--only", "double", "--json")
+    assert {step["status"] for step in json.loads(alone.stdout)["steps"]} == {"succeeded", "skipped"}
+    pinned = treadle("run", "approve.py", "--set", "n=4", "--pin", 'double={"result": 7}', "--json")
+    assert [step["status"] for step in json.loads(pinned.stdout)["steps"]] == ["cached", "waiting"]
+    for bad, words in (("double", "NODE=JSON"), ("double=7", "NODE=JSON"), ('nobody={"a": 1}', "no node 'nobody'")):
+        code = 2 if "NODE" in words else 1
+        assert words in treadle("run", "approve.py", "--set", "n=4", "--pin", bad, code=code).output
+
+
+def test_a_signal_is_sent_once(treadle) -> None:
+    Path("approve.py").write_text(APPROVAL)
+    run = json.loads(treadle("run", "approve.py", "--set", "n=4", "--json").stdout)
+    assert "kept" in treadle("signal", run["id"], "paid", "--value", '{"sum": 3}').output
+    assert "decided already" in treadle("signal", run["id"], "paid", code=1).output
+    assert "not valid JSON" in treadle("signal", run["id"], "other", "--value", "{", code=1).output
