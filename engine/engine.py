@@ -128,8 +128,10 @@ class Engine:
 
     def find(self, model: FunctionModel | AuthoredModel | str | Path) -> tuple[FunctionModel, Path | None]:
         """Return (model, folder of its file or None) for a model, a path or a name in the store."""
+        if isinstance(model, FunctionModel):
+            return model, None
         if not isinstance(model, str | Path):
-            return getattr(model, "model", model), None
+            return model.model, None
         path = Path(model)
         if isinstance(model, Path) or path.suffix == ".json" or path.is_file():
             return FunctionModel.load(path), path.parent

@@ -16,6 +16,7 @@ def launch(engine: Engine, *, port: int, browser: bool) -> None:
     """Serve the studio on this machine until Ctrl+C or SIGTERM. Raises `PortInUse` naming the mend."""
     settings = StudioSettings(port=port)
     app = build(engine, settings)
+    engine.waker.start()
 
     def ready(url: str) -> None:
         terminal.out.print(f"Treadle is running at {url}", markup=False, soft_wrap=True)

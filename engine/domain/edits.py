@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from engine.domain.canonical import Json, as_object
 from engine.domain.model import Dependency, FunctionModel, Wire
 from engine.domain.nodes import NODE, Node, NodeFields
-from engine.domain.values import Frozen, Identifier, JsonObject, Position, Timestamp
+from engine.domain.values import DEFERRED, Frozen, Identifier, JsonObject, Position, Timestamp
 from engine.errors import EditRefused
 
 FieldPath: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
@@ -113,7 +113,7 @@ Edit: TypeAlias = Annotated[
     AddNode | RemoveNode | Move | Reparent | Configure | Describe | Connect | Disconnect | Depend | Undepend,
     Field(discriminator="edit"),
 ]
-EDIT: TypeAdapter[Any] = TypeAdapter(Edit)
+EDIT: TypeAdapter[Any] = TypeAdapter(Edit, config=DEFERRED)
 """Reads one edit from its JSON form."""
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from engine.domain.canonical import as_list, as_object
 from engine.domain.values import (
+    DEFERRED,
     Expression,
     Fallback,
     Frozen,
@@ -212,7 +213,7 @@ Container: TypeAlias = Boundary | Stage
 Action: TypeAlias = Tether | Knowledge | NestedModel | AgentTask
 Node: TypeAlias = Annotated[Container | Action, Field(discriminator="kind")]
 
-NODE: TypeAdapter[Any] = TypeAdapter(Node)
+NODE: TypeAdapter[Any] = TypeAdapter(Node, config=DEFERRED)
 """Reads one node of any kind from its JSON form."""
 
 

@@ -29,10 +29,16 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
+DEFERRED = ConfigDict(defer_build=True)
+"""Readers are made when they are first used: a program that runs one step needs few of them."""
+
+
 class Frozen(BaseModel):
     """Base of all domain values: immutable, no unknown fields, no coercion between types that surprises."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null"
+    )
 
 
 def _as_dict(value: Mapping[Any, Any], handler: SerializerFunctionWrapHandler) -> Any:

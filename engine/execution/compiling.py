@@ -174,7 +174,8 @@ class _Compiler:
     def _wires(self) -> tuple[list[tuple[Argument, ...]], list[int]]:
         """Return where each slot's values come from, and how many wires read those of each."""
         size = len(self.kinds)
-        consumers, arguments = [0] * size, [()] * size  # type: list[int], list[tuple[Argument, ...]]
+        consumers = [0] * size
+        arguments: list[tuple[Argument, ...]] = [()] * size
         for slot, items in enumerate(self._incoming(size)):
             for _, _, source, _ in items:
                 consumers[source] += 1

@@ -23,7 +23,7 @@ class Workers:
         self._idle = 0
         self._threads = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._soon: deque[Callable[[], None]] = deque()
+        self._soon: deque[Callable[[], object]] = deque()
         self._is_awake = False
 
     def submit(self, call: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Workers:
                 threading.Thread(target=self._work, daemon=True, name=f"treadle-worker-{self._threads}").start()
         self._calls.put(call)
 
-    def on_loop(self, call: Callable[[], None]) -> None:
+    def on_loop(self, call: Callable[[], object]) -> None:
         """Run `call` on the event loop's thread, soon; several that come together wake it once. It must not raise."""
         self._soon.append(call)
         with self._lock:

@@ -25,6 +25,7 @@ from engine.domain.entities.knowledge import KnowledgeDocument
 from engine.domain.entities.links import End, Feature, Link, LinkType, why_not_link
 from engine.domain.entities.schedules import Schedule
 from engine.domain.entities.subscribers import Checkpoint, DeadLetter, Subscription
+from engine.domain.values import DEFERRED
 
 AnyEntity: TypeAlias = (
     Link
@@ -38,7 +39,7 @@ AnyEntity: TypeAlias = (
     | AccessKey
     | Checkpoint
 )
-ENTITY: TypeAdapter[AnyEntity] = TypeAdapter(Annotated[AnyEntity, Field(discriminator="kind")])
+ENTITY: TypeAdapter[AnyEntity] = TypeAdapter(Annotated[AnyEntity, Field(discriminator="kind")], config=DEFERRED)
 """Reads an entity from its JSON by `kind`."""
 
 __all__ = [

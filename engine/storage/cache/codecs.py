@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter
 
 from engine.domain.canonical import Json
+from engine.domain.values import DEFERRED
 from engine.domain.versions import Version
 from engine.domain.writes import ModelRow
 from engine.storage import documents
@@ -41,7 +42,7 @@ def _optional(plain: Callable[[_T], Json], read: Callable[[Json], _T], weight: C
     )
 
 
-_LISTED = TypeAdapter(list[ModelRow])
+_LISTED = TypeAdapter(list[ModelRow], config=DEFERRED)
 MODEL = _optional(documents.model_json, documents.model_from, lambda model: len(model.nodes))
 VERSION = _optional(documents.version_json, documents.version_from, lambda version: len(version.snapshot.nodes))
 VERSIONS: Codec[list[Version]] = Codec(
