@@ -29,6 +29,7 @@ from engine.execution.breaker import Breakers
 from engine.execution.compiling import compile_plan
 from engine.execution.local import LocalRun, Services
 from engine.execution.plan import Plan
+from engine.execution.processes import Processes
 from engine.execution.records import recover
 from engine.execution.scribe import Scribe
 from engine.execution.workers import Workers
@@ -52,6 +53,15 @@ class Figure(NamedTuple):
     ratio: float | None
 
 
+_IN_A_PROCESS = """
+from engine import tether
+
+@tether("bench.process", runs="process")
+def depth(*values: int) -> int:
+    return 1 + max(values, default=0)
+"""
+
+
 class _Functions:
     """The functions of the benchmarks: no-ops that add one to the greatest input, called in each way there is."""
 
@@ -62,6 +72,7 @@ class _Functions:
         self._calls: dict[str, tuple[Invoke, str]] = {
             "bench.inline": (_depth, "inline"),
             "bench.thread": (_depth, "thread"),
+            "bench.process": (_depth, "process"),
             "bench.async": (awaited, "async"),
             "bench.fib10": (_fib10, "inline"),
         }
@@ -147,11 +158,24 @@ class _Bench:
             f"duckdb:///{folder / 'bench.duckdb'}", replace(Settings.from_environment({}), home=folder)
         )
         self.decisions = StoredDecisions(self.catalog, self.clock, actor="bench")
-        self.services = Services(Cel(), self.blobs, self.clock, Workers(), EnvironmentSecrets(), self.decisions, Breakers(self.clock))
+        source = folder / "bench_process.py"
+        source.write_text(_IN_A_PROCESS)
+        self.processes = Processes(lambda: (str(source),))
+        self.services = Services(
+            Cel(),
+            self.blobs,
+            self.clock,
+            Workers(),
+            EnvironmentSecrets(),
+            self.decisions,
+            Breakers(self.clock),
+            processes=self.processes,
+        )
         self.folder = folder
 
     def close(self) -> None:
         self.services.workers.close()
+        self.processes.close()
         self.journal.close()
         self.catalog.close()
 
@@ -251,6 +275,11 @@ def _thread_step(bench: _Bench) -> tuple[float, str, float | None]:
     return value, "us", floor
 
 
+def _process_step(bench: _Bench) -> tuple[float, str, float | None]:
+    value, floor = _per_step(bench, layered(2_000, reference="bench.process"), 2_000)
+    return value, "us", floor
+
+
 def _armed_step(bench: _Bench) -> tuple[float, str, float | None]:
     """What a retry policy that is not needed costs: the difference to a step without one."""
     armed, _ = _per_step(bench, layered(10_000, retry=RetryPolicy(max_attempts=5)), 10_000)
@@ -336,6 +365,7 @@ CASES: dict[str, Callable[[_Bench], tuple[float, str, float | None]]] = {
     "run_100k": _run_100k,
     "async_step": _async_step,
     "thread_step": _thread_step,
+    "process_step": _process_step,
     "armed_step": _armed_step,
     "durable_pipelined_step": _durable_pipelined_step,
     "durable_strict_step": _durable_strict_step,

@@ -18,6 +18,7 @@ from engine.engine import Engine
 from engine.errors import StoreUnknown, StoreUnreachable
 from engine.execution.breaker import Breakers
 from engine.execution.local import Services
+from engine.execution.processes import Processes
 from engine.execution.workers import Workers
 from engine.expressions import Cel
 from engine.ledger.book import Ledger
@@ -27,9 +28,9 @@ from engine.ports import Blobs, Catalog, Journal
 from engine.runs import Runs
 from engine.settings import Settings
 from engine.store_settings import StoreSettings
-from engine.waking import Waker
 from engine.system import EnvironmentSecrets, SystemClock
 from engine.tethers import Registry
+from engine.waking import Waker
 
 MEMORY = "memory:"
 _DUCKDB = "duckdb:///"
@@ -64,7 +65,10 @@ def open_engine(
     clock, workers, expressions = SystemClock(), Workers(), Cel()
     models = Models(catalog, clock, registry, expressions, actor=actor)
     decisions = StoredDecisions(catalog, clock, actor=actor)
+
+    processes = Processes(registry.sources, roots=roots)
     services = Services(
+        processes=processes,
         expressions=expressions,
         blobs=blobs,
         clock=clock,
@@ -85,7 +89,7 @@ def open_engine(
         drafts=Drafts(catalog),
         settings=StoreSettings(catalog, clock, actor=actor),
         waker=Waker(catalog, runs, clock),
-        closers=(workers.close, journal.close, catalog.close, registry.close),
+        closers=(workers.close, processes.close, journal.close, catalog.close, registry.close),
     )
 
 

@@ -7,16 +7,18 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import StepCancelled, StepTimedOut, TreadleError
+from engine.errors import StepCancelled, StepTimedOut, TetherUnknown, TreadleError
 from engine.execution import invocation
 from engine.execution.frames import Job
 from engine.execution.plan import Work
+from engine.execution.processes import ProcessCall
 from engine.execution.waits import StepWaits
 from engine.execution.workers import Result
 
 if TYPE_CHECKING:
     from engine.execution.attempts import Attempts
     from engine.execution.local import LocalRun
+    from engine.execution.process_handle import Ended
 
 _QUICK_CALL_S = 0.0002
 """Calls that take less are not worth a thread each."""
@@ -46,7 +48,11 @@ class Calls:
         ticket = self._scribe.intent(job.path, job.attempt, job.began_us, job.key) if work.effect else 0
         job.threaded = True
         self.in_flight.add(job)
-        if work.runs == "async" and not work.effect:
+        if work.runs == "process" and self._services.processes is not None:
+            self._awaited += 1
+            job.is_awaited = True
+            self._begin_apart(job, job.generation, inputs, settings, ticket)
+        elif work.runs == "async" and not work.effect:
             self._awaited += 1
             job.is_awaited = True
             self.deadline(job)
@@ -127,6 +133,53 @@ class Calls:
             return
         self._begin_task(job, generation, inputs, result)
 
+    def _begin_apart(
+        self, job: Job, generation: int, inputs: dict[str, Any], settings: dict[str, Any], ticket: int
+    ) -> None:
+        """Let a process make a call; one with an effect waits for its intent on a thread before."""
+        if ticket:
+            self._services.workers.submit(partial(self._begin_effect_apart, job, generation, inputs, settings, ticket))
+            return
+        work, context = job.work, job.context
+        assert work.spec is not None
+        assert context is not None
+        begun = partial(self._loop.begun, job, generation) if work.node.timeout_s is not None else None
+        call = ProcessCall(
+            work.spec.reference, inputs, settings, self._loop.run.id, job.path, job.attempt, context, work.effect, begun
+        )
+        done = partial(self._ended_apart, job, generation, inputs, settings)
+        assert self._services.processes is not None
+        job.cancel = self._services.processes.submit(call, done)
+        if context.is_cancelled:
+            job.cancel()
+
+    def _begin_effect_apart(
+        self, job: Job, generation: int, inputs: dict[str, Any], settings: dict[str, Any], ticket: int
+    ) -> None:
+        try:
+            self._scribe.sync(ticket)
+        except BaseException as error:  # noqa: BLE001 - as in _call
+            self._loop.post(job, generation, None, None, invocation.as_step_error(error))
+            return
+        if generation == job.generation:
+            self._begin_apart(job, generation, inputs, settings, 0)
+
+    def _ended_apart(
+        self, job: Job, generation: int, inputs: dict[str, Any], settings: dict[str, Any], ended: Ended
+    ) -> None:
+        """Take in what a process gave; a function that only this process has is called on a thread of it."""
+        if isinstance(ended.failure, TetherUnknown):
+            self._loop.crew.submit(partial(self._call_threaded, job, generation, inputs, settings, 0), quick=False)
+            return
+        try:
+            outputs = kept = None
+            if ended.outputs is not None:
+                outputs = self._outputs(job.work, ended.outputs, inputs)
+                kept = self._scribe.encoded(outputs)
+            self._loop.post(job, generation, outputs, kept, ended.failure)
+        except BaseException as error:  # noqa: BLE001 - as in _call
+            self._loop.post(job, generation, None, None, invocation.as_step_error(error))
+
     def _begin_task(self, job: Job, generation: int, inputs: dict[str, Any], result: Any) -> None:
         """Await what a call gave, in a task of the loop's thread, and post what comes of it."""
         task = asyncio.ensure_future(self._whole(job, generation, inputs, result))
@@ -190,7 +243,7 @@ class Calls:
     def abandon(self, job: Job) -> None:
         """Give up the attempt under way: whatever still comes of it is ignored."""
         self._tell(job)
-        if job.threaded and job.work.runs != "async":
+        if job.threaded and not job.is_awaited:
             job.is_left = True
             self._loop.crew.grow()
         job.generation += 1

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.domain.runs import Run
 from engine.execution.attempts import Attempts
@@ -28,6 +28,9 @@ from engine.execution.waits import Answer
 from engine.execution.walk import Walk
 from engine.execution.workers import Crew, Result, Workers
 from engine.ports import Blobs, Clock, Decisions, Expressions, Secrets
+
+if TYPE_CHECKING:
+    from engine.execution.processes import Processes
 
 _EVENT_INTERVAL_S = 1 / 15
 _CANCEL_GRACE_S = 5.0
@@ -47,6 +50,8 @@ class Services:
     decisions: Decisions
     breakers: Breakers
     paces: Paces = field(default_factory=Paces)
+    processes: Processes | None = None
+    """For functions that ask for a process of their own; without, they are called on threads."""
 
 
 class LocalRun:

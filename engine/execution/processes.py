@@ -72,8 +72,7 @@ class Processes:
         self._commands: deque[tuple[str, Any]] = deque()
         self._queue = Queue()
         self._children: list[Child] = []
-        self._calls = self._restarts = 0
-        self._not_before_s = 0.0
+        self._not_before_s, self._calls, self._restarts = 0.0, 0, 0
 
     def submit(self, call: ProcessCall, done: Callable[[Ended], None]) -> Callable[[], None]:
         """Make a call in a process soon; return what cancels it. Both may be used from any thread.
@@ -93,9 +92,8 @@ class Processes:
 
     def figures(self) -> ProcessFigures:
         """Return how it is doing."""
-        children = self._children.copy()
-        busy = sum(bool(child.given) for child in children)
-        return ProcessFigures(len(children), busy, self._queue.waiting(), self._calls, self._restarts)
+        busy = sum(bool(child.given) for child in self._children.copy())
+        return ProcessFigures(len(self._children), busy, self._queue.waiting(), self._calls, self._restarts)
 
     def close(self) -> None:
         """End all processes; calls that have not ended are cancelled. Calling it twice is harmless."""
