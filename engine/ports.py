@@ -326,10 +326,9 @@ class StepContext(Protocol):
         within_s: float | None = None,
         default: str | None = None,
     ) -> str:
-        """Return the option that somebody chooses, or `default` after `within_s`.
+        """Return the option that somebody chooses, or `default` after `within_s`; without one the step fails then.
 
-        The step waits without a thread, for days if need be: the function is left here, and called again from its
-        start when there is an answer. Without a default the step fails at the deadline.
+        The function is left here, holding no thread, and called again from its start when there is an answer.
         """
         ...
 
@@ -339,7 +338,6 @@ class StepContext(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait without a thread, as `ask` does."""
-        ...
 
 
 class Decisions(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from engine.domain.canonical import Json, canonical_bytes
@@ -73,6 +73,30 @@ class Keeping:
         self._journal.forget(run.id)
         return ended
 
+    def interrupted(self, live: Container[str]) -> list[Run]:
+        """Return the runs that were begun, have not ended, and are neither in `live` nor another program's."""
+        elsewhere = self._journal.held()
+        names = [name for name in self._journal.unfinished() if name not in elsewhere and name not in live]
+        return [run for name in names if (run := self._begun(name)) is not None and not _rests(run)]
+
+    def take_interrupted(self) -> Run | None:
+        """Claim the interrupted run that was begun first; None if there is none."""
+        while (name := self._journal.claim_next()) is not None:
+            run = self._begun(name)
+            if run is not None and not _rests(run):
+                return run
+            if run is None and self._catalog.run(name) is not None:  # its program ended before it forgot the records
+                self._journal.forget(name)
+        return None
+
+    def _begun(self, name: str) -> Run | None:
+        """Return a run of the journal unless it has ended; what the catalog never heard of, from its first record."""
+        kept = self._catalog.run(name)
+        if kept is not None:
+            return None if kept.status in ENDED else kept
+        begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
+        return None if begun is None else Run.model_validate_json(begun.body)
+
     def last_good(self, model: str, path: str) -> dict[str, Any] | None:
         """Return what the step at a path gave in its last good run of a model."""
         for run in self._catalog.runs(RunQuery(model=model, status="succeeded", limit=_LOOKED_THROUGH)):
@@ -92,3 +116,8 @@ class Keeping:
             patch=patch(before, after),
         )
         return Record(draft=draft)
+
+
+def _rests(run: Run) -> bool:
+    """Say whether a run doesn't go on by itself: it waits for an answer, or somebody paused it."""
+    return run.status == "waiting" or bool(run.options.get("held"))

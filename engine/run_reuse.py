@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.domain.canonical import Json
+from engine.domain.canonical import Json, as_object
 from engine.domain.model import element_json
+from engine.domain.nodes import Tether
 from engine.domain.runs import Run, Step
 from engine.errors import InputRefused
 from engine.execution.frames import Seed
-from engine.execution.plan import Plan
-from engine.execution.values import load
-from engine.ports import Blobs
+from engine.execution.plan import ACTION, SOURCE, Plan
+from engine.execution.values import load, store
+from engine.ports import Blobs, Tethers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Extent:
     pins: values by node and port that are taken instead of running the node.
     reuse: the id of an earlier run whose results are taken where they still hold.
     again: nodes that are run again in spite of `reuse`, with all that waits for them.
+    unchanged: of the run `reuse`, or else of the model's last good one, take what pure steps gave whose inputs, node
+        and function are the same.
     breakpoints: nodes or paths of steps before which the run pauses.
     steps: pause after so many steps.
     """
@@ -34,6 +37,7 @@ class Extent:
     pins: Mapping[str, Mapping[str, Any]] | None = None
     reuse: str | None = None
     again: Sequence[str] = ()
+    unchanged: bool = False
     breakpoints: Sequence[str] = ()
     steps: int | None = None
 
@@ -67,6 +71,37 @@ def pinned(plan: Plan, pins: Mapping[str, Mapping[str, Any]]) -> dict[str, Seed]
             raise InputRefused(where="pins", reason=f"{name!r} has no output {strange!r}; it has: {known}")
         seeds[name] = Seed(dict(outputs), "pinned")
     return seeds
+
+
+def codes_of(plan: Plan, tethers: Tethers) -> dict[str, str]:
+    """Return the digests of the functions that a plan calls, those of nested models included."""
+    found = {node.reference for node in plan.nodes if isinstance(node, Tether)}
+    codes = {reference: tethers.spec(reference).code for reference in sorted(found)}
+    for inner in plan.nested.values():
+        codes.update(codes_of(inner, tethers))
+    return codes
+
+
+def altered(plan: Plan, earlier: Run, inputs: Mapping[str, Any], blobs: Blobs, codes: Mapping[str, str]) -> set[str]:
+    """Return the nodes whose results need not be what they were: effects, other functions, other inputs."""
+    known = as_object(earlier.options.get("functions"))
+    odd = {reference for reference, code in codes.items() if not code or known.get(reference) != code}
+    found: set[str] = set()
+    for slot, kind in enumerate(plan.kinds):
+        node = plan.nodes[slot]
+        if kind == SOURCE:
+            kept = {name: value.sha256 for name, value in earlier.inputs.items()}
+            now = {name: store(value, blobs, port=name).sha256 for name, value in inputs.items()}
+            if any(kept.get(port.name) != now.get(port.name) for port in node.outputs):
+                found.add(node.id)
+        elif kind == ACTION and (plan.work(slot).effect or _calls(plan, slot) & odd or plan.nested.get(slot)):
+            found.add(node.id)
+    return found
+
+
+def _calls(plan: Plan, slot: int) -> set[str]:
+    node = plan.nodes[slot]
+    return {node.reference} if isinstance(node, Tether) else set()
 
 
 def reused(

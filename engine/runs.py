@@ -26,7 +26,7 @@ from engine.ports import Catalog, Journal, ModelSource, Tethers
 from engine.run_handle import Course, RunHandle
 from engine.run_keeping import ENDED, Keeping
 from engine.run_models import Sources, as_it_ran, checked_inputs, checked_outputs, embedded
-from engine.run_reuse import Extent, names_of, pinned, reused
+from engine.run_reuse import Extent, altered, codes_of, names_of, pinned, reused
 
 
 class Runs:
@@ -72,7 +72,8 @@ class Runs:
         require_valid(self._models.validate(model, source=nested), "run")
         given = checked_inputs(model, inputs or {})
         plan = compile_plan(model, self._tethers, nested)
-        seeds = self._seeds(plan, extent)
+        codes = codes_of(plan, self._tethers)
+        seeds = self._seeds(plan, extent, model.id, given, codes)
         now = self._services.clock.now()
         run = Run(
             id=self._services.clock.new_id(),
@@ -90,7 +91,12 @@ class Runs:
             inputs={name: store(value, self._services.blobs, port=name) for name, value in given.items()},
             steps_total=plan.steps,
             model_file={"model": model.to_json(), "nested": embedded(model, nested)},
-            options={**extent.options(), "tethers": list(self._tethers.sources()), "workers": workers},
+            options={
+                **extent.options(),
+                "tethers": list(self._tethers.sources()),
+                "workers": workers,
+                "functions": codes,
+            },
         )
         return self._launch(run, plan, given, watch, seeds=seeds)
 
@@ -162,30 +168,14 @@ class Runs:
 
     def interrupted(self) -> list[Run]:
         """Return the runs that were begun, have not ended and are not under way, here or in another program."""
-        elsewhere = self.elsewhere()
-        names = [name for name in self._journal.unfinished() if name not in elsewhere and name not in self._live]
-        return [run for name in names if (run := self._begun(name)) is not None and not _rests(run)]
+        return self._keeping.interrupted(self._live)
 
     def take_interrupted(self) -> Run | None:
         """Claim the interrupted run that was begun first, to be resumed here; None if there is none.
 
         Several programs may ask at once: each run is given to one of them.
         """
-        while (name := self._journal.claim_next()) is not None:
-            if (run := self._begun(name)) is not None:
-                if not _rests(run):
-                    return run
-            elif self._catalog.run(name) is not None:  # sealed, but its program ended before it forgot the records
-                self._journal.forget(name)
-        return None
-
-    def _begun(self, name: str) -> Run | None:
-        """Return a run of the journal unless it has ended; what the catalog never heard of, from its first record."""
-        kept = self._catalog.run(name)
-        if kept is not None:
-            return None if kept.status in ENDED else kept
-        begun = next((record for record in self._journal.read(name) if record.kind == "started"), None)
-        return None if begun is None else Run.model_validate_json(begun.body)
+        return self._keeping.take_interrupted()
 
     def pause(self, run: str) -> None:
         """Let what is under way in a run come to its end and start nothing new; `resume` goes on with it."""
@@ -361,17 +351,28 @@ class Runs:
         with self._lock:
             self._live.pop(run.id, None)
 
-    def _seeds(self, plan: Plan, extent: Extent) -> dict[str, Seed]:
+    def _seeds(
+        self, plan: Plan, extent: Extent, model: str, inputs: Mapping[str, Any], codes: Mapping[str, str]
+    ) -> dict[str, Seed]:
         for name in (*names_of(extent.until), *names_of(extent.only), *extent.breakpoints):
             if name.rpartition("/")[2].partition("[")[0] not in plan.slots and "/" not in name:
                 raise InputRefused(where="the extent of the run", reason=f"there is no node {name!r}")
         seeds: dict[str, Seed] = {}
-        if extent.reuse is not None:
-            earlier = self.get(extent.reuse)
+        earlier = self._earlier(extent, model)
+        if earlier is not None:
             before = self._plan_of(earlier)
-            again = (*extent.again, *names_of(extent.only))
+            again = [*extent.again, *names_of(extent.only)]
+            if extent.unchanged:
+                again += altered(plan, earlier, inputs, self._services.blobs, codes)
             seeds = reused(earlier, before, self.steps(earlier.id), plan, self._services.blobs, again=again)
         return {**seeds, **pinned(plan, extent.pins or {})}
+
+    def _earlier(self, extent: Extent, model: str) -> Run | None:
+        """Return the run whose results are taken where they hold, if any."""
+        if extent.reuse is not None:
+            return self.get(extent.reuse)
+        last = self.list(model=model, status="succeeded", limit=1) if extent.unchanged else ()
+        return self.get(last[0].id) if last else None
 
     def _inputs_of(self, run: Run) -> dict[str, Any]:
         return {name: load(value, self._services.blobs) for name, value in run.inputs.items()}
@@ -379,11 +380,6 @@ class Runs:
     def _plan_of(self, run: Run) -> Plan:
         model, source = as_it_ran(run, self._models)
         return compile_plan(model, self._tethers, source)
-
-
-def _rests(run: Run) -> bool:
-    """Say whether a run doesn't go on by itself: it waits for an answer, or somebody paused it."""
-    return run.status == "waiting" or bool(run.options.get("held"))
 
 
 def _directions(options: Mapping[str, Any], plan: Plan, capacity: int) -> Directions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +58,9 @@ def run(
         typer.Option("--break", help="Pause before this node; 'treadle resume RUN' goes on.", show_default=False),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Pause after so many steps.", min=1, show_default=False)] = None,
+    unchanged: Annotated[
+        bool, typer.Option("--unchanged", help="Take from the last good run what has not changed since.")
+    ] = False,
     durability: Annotated[str, typer.Option(help="off, pipelined or strict.")] = "pipelined",
     workers: Annotated[int | None, typer.Option(help="Worker threads at a time.", min=1, show_default=False)] = None,
     store: StoreOption = None,
@@ -69,7 +73,7 @@ def run(
     wanted, functions = _what_to_run(model)
     with opened(store, [*(tethers or ()), *functions]) as engine:
         found, _ = engine.find(wanted)
-        extent = _extent(until, only, pin, stop_at, steps)
+        extent = replace(_extent(until, only, pin, stop_at, steps), unchanged=unchanged)
         with terminal.progress(sum(1 for _ in found.actions())) as watch:
             handle = engine.run(
                 wanted, _inputs(inputs, settings), durability=durability, extent=extent, watch=watch, workers=workers

@@ -27,6 +27,8 @@ class TetherSpec(Frozen):
     effect: bool = False
     """True: leaves the process; a completed one is never repeated."""
     runs: Literal["auto", "inline", "thread", "async", "process"] = "auto"
+    code: str = ""
+    """A digest of the function's code: with another one the same inputs may give something else."""
     keywords: tuple[str, ...] = ()
     example: dict[str, Any] = Field(default_factory=dict)
     """Settings and inputs to try it with."""

@@ -17,6 +17,7 @@ from engine.domain.values import Port, Schema
 from engine.errors import TetherUndescribed, TreadleError
 from engine.tethers.annotations import ANYTHING, Kind, hints_of, is_context, kind_of
 from engine.tethers.chart import Chart
+from engine.tethers.digests import digest_of
 from engine.tethers.docstrings import Docs, docs_of
 
 Runs = Literal["auto", "inline", "thread", "async", "process"]
@@ -155,6 +156,7 @@ def _described(function: Callable[..., Any], marks: Marks, own_name: str, home: 
         settings=_settings(parameters, docs),
         effect=marks.effect,
         runs=runs,
+        code=digest_of(function),
         keywords=marks.keywords,
         example=dict(marks.example),
     )
