@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
+from engine.domain.entities import Decision
 from engine.domain.runs import Run, Step, StoredValue
 from engine.errors import ModelNotFound, TreadleError
 from studio.runs.provenance import Given, RunModels
@@ -68,13 +69,16 @@ class RunState(param.Parameterized):
         self.live = self.here = False
         self.run: Run = self._read(run)
         self.steps: dict[str, Step] = {}
+        self.questions: tuple[Decision, ...] = ()
+        """What the run waits for."""
         self.rows: list[TimelineRow] = []
         self.models = RunModels(self.run, engine.runs.model_of(self.run.id))
         self._model: FunctionModel = engine.runs.model_of(self.run.id)
         self.trouble = ""
         self._load_steps()
         failed = None if self.run.status == "succeeded" else self.failed_step
-        first = failed or next((row.step for row in self.rows), None)
+        waits = next((step for step in self.steps.values() if step.status == "waiting"), None)
+        first = failed or waits or next((row.step for row in self.rows), None)
         self.selected = first.path if first is not None else ""
         self.page = self.page_of(self.selected)
 
@@ -89,6 +93,11 @@ class RunState(param.Parameterized):
     def status(self) -> str:
         """The run's status; 'interrupted' when it stopped without an end."""
         return "interrupted" if self.run.status in ("running", "pending") and not self.live else self.run.status
+
+    @property
+    def may_change(self) -> bool:
+        """True while the run may go on: it does, or waits for somebody."""
+        return self.live or self.run.status in ("waiting", "paused")
 
     @property
     def step(self) -> Step | None:
@@ -226,10 +235,16 @@ class RunState(param.Parameterized):
         return self.ended and not was_ended
 
     def cancel(self) -> None:
-        """Ask the run to stop; it does within some seconds."""
-        handle = self._engine.runs.live(self.run.id)
-        if handle is not None:
-            handle.cancel()
+        """Ask the run to stop; it does within some seconds. One that waits or is paused ends at once."""
+        self._engine.runs.cancel(self.run.id)
+
+    def decide(self, path: str, option: str, reason: str) -> None:
+        """Choose an option that the run waits for. Raises `DecisionClosed` when somebody was faster."""
+        self._engine.runs.decide(self.run.id, path, option, reason=reason)
+
+    def run_what_failed(self) -> RunHandle:
+        """Start a run with the results of this one: what failed, and what never ran, runs. Raises as `Runs.again`."""
+        return self._engine.runs.again(self.run.id)
 
     def resume(self) -> RunHandle:
         """Take the run up again. Raises `NotResumable`."""
@@ -268,6 +283,8 @@ class RunState(param.Parameterized):
             self.trouble = ""
         except TreadleError as error:
             steps, self.trouble = (), str(error)
+        asked = self._engine.runs.decisions.of(self.run.id) if self.may_change else ()
+        self.questions = tuple(each for each in asked if each.chosen is None)
         self.steps = {step.path: step for step in steps}
         self.rows = arrange(steps)
 

@@ -13,6 +13,7 @@ from engine.errors import RunNotFound, StoreUnreachable
 from studio.components import Latest, Navigator, Repeat
 from studio.runs.gantt import Gantt
 from studio.runs.history import HistoryChart
+from studio.runs.questions import Questions
 from studio.runs.run_state import Failure, History, RunState
 from studio.runs.step_panel import StepPanel
 from studio.shell import Badge, Bar, Crumb, Page, PageContext
@@ -49,26 +50,29 @@ class RunPage:
         self._bar = Bar()
         self._gantt = Gantt(state, ctx.session, self._select)
         self._panel = StepPanel(state, ctx.session)
+        self._questions = Questions(self._choose)
         self._cards = pn.Column(sizing_mode="stretch_width", margin=0)
         self._history = state.history()
         self._repeat: Repeat | None = None
         self._cancel = button("Cancel", "circle-stop", "danger", on_click=lambda _: self._do_cancel())
         self._resume = button("Resume", "play", "primary", on_click=lambda _: self._go_to(state.resume))
         self._again = button("Run again", "rotate-ccw", "primary", on_click=lambda _: self._go_to(state.run_again))
+        self._failed_only = button("Run what failed", "play", on_click=lambda _: self._go_to(state.run_what_failed))
         self._again_here = button("Run again", "rotate-ccw", on_click=lambda _: self._go_to(state.run_again))
         self._navigator = Navigator()
         self._chart: HistoryChart | None = None
         ctx.session.on_theme(lambda appearance: self._chart and self._chart.restyle(dark=appearance == "dark"))
         self._refresh()
         self._draw_cards()
-        if state.live:
+        if state.may_change:
             self._repeat = Repeat(ctx.session, self._look, interval_s=_LOOK_EVERY_S, ends_with=StoreUnreachable)
 
     def page(self) -> Page:
         """The page for the shell."""
         run = self._state.run
         left = pn.Column(
-            self._gantt.view(), self._cards, sizing_mode="stretch_both", scroll="y-auto", margin=0,
+            self._questions.view(), self._gantt.view(), self._cards,
+            sizing_mode="stretch_both", scroll="y-auto", margin=0,
             styles={"padding": "14px 16px 24px", "box-sizing": "border-box", "min-width": "0"},
         )  # fmt: skip
         main = pn.Row(left, self._panel.view(), self._navigator, sizing_mode="stretch_both", margin=0)
@@ -95,7 +99,8 @@ class RunPage:
             Badge(word_of(state.status), tone, _ICONS.get(tone)),
             Badge(" · ".join(facts), title=f"Started {exact(state.began)} · run {run.id}"),
         ]
-        self._cancel.visible = state.here
+        self._questions.update(state.questions)
+        self._cancel.visible = state.here or state.status in ("waiting", "paused")
         self._resume.visible = state.status in ("interrupted", "paused") and not state.live
         self._again.visible = state.ended
 
@@ -118,7 +123,7 @@ class RunPage:
         state = self._state
         words = error_markup(failure.heading, failure.sentence)
         said = Markup('<pre class="said" tabindex="0">{}</pre>').format(failure.error)
-        actions: list[Any] = [self._again_here]
+        actions: list[Any] = [self._failed_only, self._again_here]
         if failure.step is not None and state.model_exists():
             node = failure.step.path.partition("/")[0].partition("[")[0]
             actions.append(
@@ -144,7 +149,7 @@ class RunPage:
         """Read how the run stands (in a thread) and hand it to the page."""
         has_ended = self._state.refresh()
         history = self._state.history() if has_ended else self._history
-        if self._state.ended or not self._state.live:
+        if not self._state.may_change:
             if self._repeat is not None:
                 self._repeat.stop()
             has_ended = True
@@ -158,6 +163,10 @@ class RunPage:
                 self._draw_cards()
 
         self._session.later(show)
+
+    def _choose(self, path: str, option: str, reason: str) -> None:
+        told = "Kept. The run goes on."
+        self._work.ask(lambda: self._state.decide(path, option, reason), lambda _: self._session.toast(told))
 
     def _do_cancel(self) -> None:
         self._cancel.disabled = True

@@ -13,12 +13,15 @@ import pytest
 
 import engine as treadle
 from engine.domain.model import FunctionModel
+from engine.domain.nodes import Tether
+from engine.domain.values import Port
 from engine.engine import Engine
 from studio.asgi import Server, StudioSettings, build, own_pages, serving
 from studio.demos import assets_folder
 from studio.shell import Page as StudioPage
 from studio.shell import PageRoute
 from studio.values import value_view
+from tests.building import entrance, leave, model, stage
 from tests.unit.test_studio_runs import HOSTILE, attempt, keep_run, penguins, step
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -165,6 +168,16 @@ class TestHome:
         expect(page.get_by_role("option").first).to_be_visible()
 
 
+def asking(**parameters: object) -> FunctionModel:
+    """A model with one step that asks."""
+    step = Tether(
+        id="ask", name="Ask", parent="s", reference="flow.ask", parameters=parameters,
+        inputs=(Port(name="value"),), outputs=(Port(name="chosen"),),
+    )  # fmt: skip
+    wires = [("in", "value", "ask", "value"), ("ask", "chosen", "out", "chosen")]
+    return model(entrance("value"), stage("s"), step, leave("chosen"), wires=wires, name="Asks")
+
+
 class TestRuns:
     """The list of runs."""
 
@@ -226,6 +239,25 @@ class TestRun:
         expect(page.get_by_role("heading", name=HOSTILE).first).to_be_visible()
         page.get_by_text("Logs", exact=True).click()
         expect(page.locator("pre").filter(has_text=HOSTILE).last).to_be_visible()
+
+    def test_a_question_is_answered_by_mouse_and_the_run_goes_on(self, page: Page, studio: Studio) -> None:
+        asks = asking(question=f"Ship {HOSTILE}?", options=["ship it", "hold"])
+        run = studio.engine.start(asks, {"value": 1}).wait()
+        visit(page, studio, f"/run?id={run.id}")
+        expect(page.get_by_role("heading", name=f"Ship {HOSTILE}?")).to_be_visible()
+        page.get_by_placeholder("Why").fill("all is tested")
+        page.get_by_role("button", name="ship it").click()
+        expect(page.locator("#badges")).to_contain_text("Succeeded", timeout=PATIENCE_MS)
+        expect(page.get_by_role("button", name="hold")).to_have_count(0)
+        made = studio.engine.runs.decisions.of(run.id)[0]
+        assert (made.chosen, made.reason) == ("ship it", "all is tested")
+
+    def test_what_somebody_else_decides_is_seen_without_reloading(self, page: Page, studio: Studio) -> None:
+        run = studio.engine.start(asking(), {"value": 1}).wait()
+        visit(page, studio, f"/run?id={run.id}")
+        expect(page.get_by_role("button", name="reject")).to_be_visible()
+        studio.engine.runs.decide(run.id, "ask", "approve")
+        expect(page.locator("#badges")).to_contain_text("Succeeded", timeout=PATIENCE_MS)
 
     def test_a_run_under_way_is_followed_and_can_be_cancelled(self, page: Page, studio: Studio) -> None:
         go_on.clear()
