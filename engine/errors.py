@@ -9,7 +9,7 @@
     │   ├── ModelNotFound · ModelExists · ModelInvalid · ModelArchived · VersionNotFound · VersionTooLow
     ├── RunError             something about a run
     │   ├── RunNotFound · InputRefused · OutputRefused · NotResumable · ProviderMissing
-    │   ├── DecisionNotFound · DecisionClosed · OptionUnknown · NotAChooser
+    │   ├── DecisionNotFound · DecisionClosed · OptionUnknown · NotAChooser · AccessRefused
     │   └── StepError        one attempt of a step failed
     │       ├── TetherFailed · StepTimedOut · StepCancelled · NotSerializable · CodeFailed · PortMissing
     │       └── TargetUnavailable
@@ -164,6 +164,10 @@ class OptionUnknown(RunError):
 
 class NotAChooser(RunError):
     """{who} may not decide this. Those who may: {choosers}."""
+
+
+class AccessRefused(RunError):
+    """{reader} may not {verb} {what} of {owner} (relation: {relation}; rule: {rule}). {reason} {mend}"""
 
 
 class ProviderMissing(RunError):

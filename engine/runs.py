@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from engine.decisions import StoredDecisions
@@ -12,7 +13,7 @@ from engine.domain.entities import Decision
 from engine.domain.model import FunctionModel
 from engine.domain.queries import RunQuery
 from engine.domain.runs import Durability, Run, Step, StoredValue
-from engine.errors import InputRefused, NotResumable, RunNotFound
+from engine.errors import InputRefused, NotResumable, RunNotFound, StoreError
 from engine.execution.compiling import compile_plan
 from engine.execution.frames import Directions, Seed, Watch
 from engine.execution.local import LocalRun, Services
@@ -342,10 +343,11 @@ class Runs:
 
     def _answered_meanwhile(self, run: Run, asked: set[str]) -> None:
         """Let a run go on whose answer came while it was being parked."""
-        for decision in self.decisions.of(run.id):
-            if decision.path in asked and decision.chosen is not None:
-                self.deliver(decision)
-                return
+        with suppress(StoreError):  # the store was closed meanwhile: whoever opens it next goes on
+            for decision in self.decisions.of(run.id):
+                if decision.path in asked and decision.chosen is not None:
+                    self.deliver(decision)
+                    return
 
     def _forget(self, run: Run) -> None:
         with self._lock:

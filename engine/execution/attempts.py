@@ -260,8 +260,8 @@ class Attempts:
             self._items.ended(job, outputs, None)
         else:
             frame = job.frame
-            if job.work.compensation is not None:
-                values = {**job.work.compensation.constants, **job.inputs, **outputs}
+            if job.work.compensation is not None and not replaced:
+                values = {**job.inputs, **outputs}
                 frame.undos.append(Undo(job.work.compensation, job.work.node.id, values, self._place(job, recovered)))
             frame.keep(job.slot, outputs)
             frame.running -= 1
@@ -275,7 +275,7 @@ class Attempts:
 
     def again(self, job: Job) -> None:
         """Call a job's function again, in the same attempt: what it waited for is there."""
-        if self._loop.stopping:
+        if self._loop.stops(job):
             self.fail_cancelled(job)
             return
         job.attempt -= 1
@@ -283,7 +283,7 @@ class Attempts:
 
     def decided(self, job: Job, choice: str) -> None:
         """Do with a step that failed for good what somebody chose."""
-        if choice == RETRY and not self._loop.stopping:
+        if choice == RETRY and not self._loop.stops(job):
             self.attempt(job, failures=job.attempt)
         else:
             self._settle_loss(job, job.error, skip=choice == SKIP, cancelled=self._loop.cancelling)
@@ -295,8 +295,7 @@ class Attempts:
     def fail(self, job: Job, error: TreadleError, *, final: bool = False) -> None:
         """Record a failed attempt; try again by policy, or give the step up."""
         policy = job.work.node.retry
-        stopping = self._loop.cancelling if job.undoing is not None else self._loop.stopping
-        final = final or stopping or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
+        final = final or self._loop.stops(job) or job.attempt >= policy.attempts() or not invocation.is_retryable(error)
         told = self._loop.cancelling and job.context is not None and job.context.is_cancelled
         cancelled = told or isinstance(error, StepCancelled)
         job.generation += 1
@@ -311,13 +310,13 @@ class Attempts:
         if isinstance(error, TargetUnavailable):
             delay_s = max(delay_s, float(str(error.facts.get("retry_in_s", 0))))
         self._loop.emit(job.path, job.work.node.id, "retrying", {"error": str(error), "delay_s": delay_s})
-        self._loop.later(delay_s, partial(self.retry, job, job.generation))
+        self._loop.later(delay_s, partial(self.retry, job, job.generation), hastens=True)
 
     def retry(self, job: Job, generation: int) -> None:
         """Make the next attempt after its wait, or give up when the run stops."""
         if generation != job.generation:
             return
-        if self._loop.cancelling or (self._loop.stopping and job.undoing is None):
+        if self._loop.stops(job):
             self._give_up(job, "It was cancelled.", cancelled=True)
         else:
             self.attempt(job)
@@ -326,7 +325,7 @@ class Attempts:
         """A step failed for good: its fallback stands in, or its container's rule decides."""
         work = job.work
         self._loop.emit(job.path, work.node.id, "cancelled" if cancelled else "failed", {"error": error})
-        stand_in = None if cancelled or job.items is not None else work.node.fallback
+        stand_in = None if cancelled or job.is_whole else work.node.fallback
         if stand_in is None:
             self._lost(job, error, cancelled=cancelled)
         elif stand_in.use == "constant":
@@ -340,7 +339,8 @@ class Attempts:
 
     def _stand_in(self, job: Job, work: Work) -> None:
         suffix = f"[{job.item}]" if job.item >= 0 else ""
-        other = Job(job.frame, job.slot, work, f"{job.frame.prefix}{work.node.id}{suffix}", job.inputs)
+        whom = f"#{job.work.node.id}" if work.node.id in job.frame.plan.shared else ""
+        other = Job(job.frame, job.slot, work, f"{job.frame.prefix}{work.node.id}{whom}{suffix}", job.inputs)
         other.stands_for = job
         self.attempt(other)
 
@@ -358,7 +358,7 @@ class Attempts:
         elif job.undoing is not None:
             job.undoing.ended(job, error)
             self._loop.wake(job.frame)
-        elif job.work.on_failure == "wait" and not cancelled and job.items is None and not self._loop.stopping:
+        elif job.work.on_failure == "wait" and not cancelled and not job.is_whole and not self._loop.stops(job):
             job.error = error
             self.waits.open_failure(job, error)
         else:

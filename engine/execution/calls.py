@@ -232,6 +232,7 @@ class Calls:
     def landed(self, job: Job) -> None:
         """Count a job as back from wherever it was called."""
         job.cancel = None
+        self.disarm(job)
         if job.threaded:
             job.threaded = False
             self.in_flight.discard(job)
@@ -255,7 +256,14 @@ class Calls:
         """Let the attempt under way time out, counted from now."""
         timeout_s = job.work.node.timeout_s
         if timeout_s is not None and job.items is None:
-            self._loop.later(timeout_s, partial(self._timed_out, job, job.generation, timeout_s))
+            self.disarm(job)
+            job.timer = self._loop.later(timeout_s, partial(self._timed_out, job, job.generation, timeout_s))
+
+    @staticmethod
+    def disarm(job: Job) -> None:
+        """Take back the timeout of the attempt under way: it has ended, or waits."""
+        if job.timer is not None:
+            job.timer.call = job.timer = None
 
     def _timed_out(self, job: Job, generation: int, timeout_s: float) -> None:
         if generation == job.generation:

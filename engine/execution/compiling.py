@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from operator import itemgetter
@@ -91,6 +92,7 @@ class _Compiler:
             next_choice=self.next_choice,
             plain=self._plain_calls(),
             nested={self.slots[name]: plan for name, plan in self.nested.items() if name in self.slots},
+            shared=_shared(self.model),
             steps=self.kinds.count(ACTION),
             make_work=self._work,
         )
@@ -373,6 +375,12 @@ def _on_call(model: FunctionModel) -> set[str]:
         for name in (_fallback_of(node), node.compensation)
         if name is not None
     }
+
+
+def _shared(model: FunctionModel) -> frozenset[str]:
+    """Return the fallbacks that several actions have."""
+    called = Counter(_fallback_of(node) for node in model.actions() if node.fallback is not None)
+    return frozenset(name for name, count in called.items() if name is not None and count > 1)
 
 
 def _effect(node: Action, spec: TetherSpec | None) -> bool:

@@ -13,6 +13,7 @@ from engine.execution.plan import SOURCE, Plan, Work
 
 if TYPE_CHECKING:
     from engine.execution.breaker import Admission
+    from engine.execution.timers import Timer
     from engine.execution.undoing import Undo, Undoing
     from engine.execution.waits import Answer
 
@@ -180,6 +181,7 @@ class Job:
         "slot",
         "stands_for",
         "threaded",
+        "timer",
         "undoing",
         "whole",
         "work",
@@ -205,10 +207,19 @@ class Job:
         self.stands_for: Job | None = None
         self.admission: Admission | None = None
         """That its target's breaker let it through."""
+        self.timer: Timer | None = None
+        """When the attempt under way times out."""
         self.undoing: Undoing | None = None
         """What it compensates, and for whom."""
         self.answers: list[Answer] = []
         """What its function asked for and got, in order."""
+
+    @property
+    def is_whole(self) -> bool:
+        """True for the whole of a per-item step."""
+        return (
+            self.item < 0 and self.stands_for is None and self.undoing is None and self.work.node.for_each is not None
+        )
 
     @property
     def key(self) -> str:

@@ -40,7 +40,7 @@ class PerItem:
         if items.starting:
             return
         items.starting = True
-        while items.has_next and items.error is None and not self._loop.stopping:
+        while items.has_next and self._may_begin(whole, items):
             self._begin_item(whole, items)
         items.starting = False
         if items.running > 0:
@@ -56,6 +56,18 @@ class PerItem:
             self._attempts.succeed(
                 whole, {name: [(given or {}).get(name) for given in items.results] for name in ports}
             )
+
+    def _may_begin(self, whole: Job, items: Items) -> bool:
+        """Say whether the next item may begin: after a failure only what the journal says was begun or done."""
+        if items.error is None and not self._loop.stops(whole):
+            return True
+        while items.next < len(items.values):
+            path = f"{whole.path}[{items.next}]"
+            recovered = self._loop.recovered
+            if path in recovered.begun or recovered.is_done(path):
+                return not self._loop.cancelling
+            items.next += 1
+        return False
 
     def _begin_item(self, whole: Job, items: Items) -> None:
         number = items.next

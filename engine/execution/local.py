@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from engine.execution.paces import Paces
 from engine.execution.plan import Plan
 from engine.execution.records import Recovered
 from engine.execution.scribe import Scribe
+from engine.execution.timers import Timer, Timers
 from engine.execution.waits import Answer
 from engine.execution.walk import Walk
 from engine.execution.workers import Crew, Result, Workers
@@ -86,8 +86,7 @@ class LocalRun:
         self.capacity, self.directions, self.seeds = directions.capacity, directions, seeds or {}
         self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._dirty: deque[Frame] = deque()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timers_made = 0
+        self._timers = Timers()
         self._events: list[RunEvent] = []
         self._flushed_at_s = 0.0
         self._cancelled = self._suspended = self._hastened = self._parked = False
@@ -160,6 +159,17 @@ class LocalRun:
         """True once the run was cancelled or suspended: what a step told to stop raises then is no failure."""
         return self._cancelled
 
+    def stops(self, job: Job) -> bool:
+        """Say whether nothing new may be begun for a job, because the run stops; what undoes a failure goes on."""
+        if self._cancelled or self._root.error is None:
+            return self._cancelled
+        around: Job | None = job
+        while around is not None:
+            if around.undoing is not None:
+                return False
+            around = around.frame.parent
+        return True
+
     def wake(self, frame: Frame) -> None:
         """See soon what may start in a frame."""
         self._dirty.append(frame)
@@ -170,23 +180,25 @@ class LocalRun:
         if self._watch is not None and self.services.clock.monotonic() - self._flushed_at_s >= _EVENT_INTERVAL_S:
             self._flush()
 
-    def stops_before(self, path: str) -> bool:
-        """Say whether the run pauses before a step: at a breakpoint, or after as many steps as were asked for."""
+    def stops_before(self, path: str, *, counts: bool) -> bool:
+        """Say whether the run pauses before a step: at a breakpoint, or after as many steps as were asked for.
+
+        `counts`: it is a step of its own; one around others is begun anew each time.
+        """
         wishes = self.directions
-        if not self.is_stepping or self.recovered.is_done(path) or path in self.seeds:
+        if not self.is_stepping or self.recovered.has_ended(path) or path in self.seeds:
             return False
         names = {path, path.rpartition("/")[2]}
         at_breakpoint = path not in wishes.passed and not names.isdisjoint(wishes.breakpoints)
-        if at_breakpoint or self._begun == wishes.most_steps:
+        if at_breakpoint or (counts and self._begun == wishes.most_steps):
             self.pausing, self.paused_at = True, path
             return True
-        self._begun += 1
+        self._begun += counts
         return False
 
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call something on the run's thread after a delay."""
-        self._timers_made += 1
-        heappush(self._timers, (self.services.clock.monotonic() + delay_s, self._timers_made, call))
+    def later(self, delay_s: float, call: Callable[[], None], *, hastens: bool = False) -> Timer:
+        """Call something on the run's thread after a delay; `hastens`: at once when the run stops."""
+        return self._timers.add(self.services.clock.monotonic() + delay_s, call, hastens=hastens)
 
     def post(self, job: Job, *result: Any) -> None:
         """Hand the result of a call to the run's thread; called on worker threads."""
@@ -218,16 +230,16 @@ class LocalRun:
     def _wait(self) -> None:
         """Wait for a result, a timer or a word from outside, and take it in."""
         now = self.services.clock.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heappop(self._timers)[2]()
+        self._timers.run_due(now)
         if self._dirty:
             return
-        if not self._attempts.calls.in_flight and self._inbox.empty() and (self.pausing or not self._timers):
+        next_s = self._timers.next_s()
+        if not self._attempts.calls.in_flight and self._inbox.empty() and (self.pausing or next_s is None):
             self._rest()
             return
         if now - self._flushed_at_s >= _EVENT_INTERVAL_S:
             self._flush()
-        timeout_s = self._timers[0][0] - now if self._timers else None
+        timeout_s = max(0.0, next_s - now) if next_s is not None else None
         if self._events:
             timeout_s = min(_EVENT_INTERVAL_S, timeout_s) if timeout_s is not None else _EVENT_INTERVAL_S
         if self.crew.is_behind:
@@ -269,22 +281,18 @@ class LocalRun:
             self.pausing = True
         elif not self._cancelled:
             self._cancelled, self._suspended = True, what == "suspend"
-            self._attempts.waits.drop_all()
+            self._attempts.waits.drop_stopped()
             self._attempts.calls.tell_all()
             self.later(_CANCEL_GRACE_S, self._attempts.calls.give_up_all)
             self.wake(self._root)
 
     def hasten(self) -> None:
         """Let timers that only wait for a next attempt fire now, once, because the run stops."""
+        self._attempts.waits.drop_stopped()
         if self._hastened:
             return
         self._hastened = True
-        now = self.services.clock.monotonic()
-        self._timers = [
-            (now if getattr(call, "func", None) == self._attempts.retry else due, number, call)
-            for due, number, call in self._timers
-        ]
-        heapify(self._timers)
+        self._timers.hasten(self.services.clock.monotonic())
 
     def _flush(self) -> None:
         self._flushed_at_s = self.services.clock.monotonic()

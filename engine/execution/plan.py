@@ -96,6 +96,8 @@ class Plan:
     plain: list[PlainCall | None]
     nested: dict[int, Plan]
     """The plans of the nested models, by the slot that calls them."""
+    shared: frozenset[str]
+    """Actions on call for several others: their steps say for whom."""
     steps: int
     """Actions that may become steps (those on call as a fallback left out)."""
     make_work: Callable[[Action], Work]

@@ -21,6 +21,7 @@ from engine.execution.values import ARROW, BYTES, JSON, TEXT, Encoded, decode, s
 from engine.ports import Blobs, JournalRecord
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_OF_STEPS = ("intent", "done", "failed", "skipped", "waiting")
 _SEGMENT = re.compile(r"([^/\[\]#]+)(?:\[(\d+)\])?(?:#[^/]+)?$")
 
 
@@ -79,6 +80,8 @@ class Recovered:
     final: dict[str, str] = field(default_factory=dict[str, str])
     """Steps that failed for good, with the error."""
     skipped: set[str] = field(default_factory=set[str])
+    begun: set[str] = field(default_factory=set[str])
+    """Steps whose effect was begun and has neither succeeded nor failed."""
     answers: dict[str, list[list[Any]]] = field(default_factory=dict[str, list[list[Any]]])
     """What steps asked for and got, in order."""
     places: dict[str, int] = field(default_factory=dict[str, int])
@@ -87,12 +90,14 @@ class Recovered:
     @property
     def empty(self) -> bool:
         """True when nothing has happened yet."""
-        return not (self.done or self.plain or self.failures or self.final or self.skipped)
+        return not (
+            self.done or self.plain or self.failures or self.final or self.skipped or self.answers or self.begun
+        )
 
     @property
     def touched(self) -> set[str] | None:
         """The steps about which more is known than that they are done; None when nothing is known of any."""
-        return None if self.empty else {*self.done, *self.failures, *self.final, *self.skipped}
+        return None if self.empty else {*self.done, *self.failures, *self.final, *self.skipped, *self.answers}
 
     def quick_outputs(self, path: str, blobs: Blobs) -> dict[str, Any] | None:
         """Return the values of a plain step that is done, or None."""
@@ -105,6 +110,10 @@ class Recovered:
         """Say whether a step is done."""
         return path in self.done or path in self.plain
 
+    def has_ended(self, path: str) -> bool:
+        """Say whether a step is done, was skipped or has failed for good."""
+        return self.is_done(path) or path in self.final or path in self.skipped
+
     def outputs_of(self, path: str, blobs: Blobs) -> dict[str, Any]:
         """Return the values that a completed step gave."""
         quick = self.quick_outputs(path, blobs)
@@ -115,12 +124,16 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
     """Return what the records of an interrupted run say is done."""
     found = Recovered()
     for record in records:
-        if record.kind == "done":
+        if record.kind == "intent":
+            found.begun.update(_and_around(record.path))
+        elif record.kind == "done":
+            found.begun.discard(record.path)
             found.done[record.path] = json.loads(record.body)[1]
             found.places[record.path] = len(found.places)
         elif record.kind == "steps":
             found.plain.update((row[0], row) for row in json.loads(record.body))
         elif record.kind == "failed":
+            found.begun.discard(record.path)
             found.failures[record.path] = max(found.failures.get(record.path, 0), record.attempt)
             body = json.loads(record.body)
             if body[2]:
@@ -130,6 +143,14 @@ def recover(records: Iterable[JournalRecord]) -> Recovered:
         elif record.kind == "answered" and "?failed-" not in record.path:
             found.answers.setdefault(record.path, []).append(json.loads(record.body))
     return found
+
+
+def _and_around(path: str) -> Iterable[str]:
+    """Return a step's path and those of the steps around it: 'a', 'a[1]' and 'a[1]/b' for the last of them."""
+    yield path
+    for place, letter in enumerate(path):
+        if letter in "/[#":
+            yield path[:place]
 
 
 def fold(run: str, records: Iterable[JournalRecord], plan: Plan, *, ended: bool = True) -> tuple[Step, ...]:
@@ -146,8 +167,10 @@ def fold(run: str, records: Iterable[JournalRecord], plan: Plan, *, ended: bool 
         if record.kind == "steps":
             for row in json.loads(record.body):
                 draft_of(row[0]).take_row(row)
-        elif record.kind not in ("started", "answered", "ended"):
+        elif record.kind in _OF_STEPS:
             draft_of(record.path).take(record)
+        elif record.kind == "answered" and "?failed-" in record.path:
+            draft_of(record.path.partition("?failed-")[0]).decide(json.loads(record.body)[0])
     steps = [draft.step(run, ended=ended) for draft in drafts.values()]
     rest: StepStatus = "cancelled" if ended else "pending"
     seen = set(drafts)
@@ -218,6 +241,10 @@ class _StepDraft:
             number=1, started_at=_moment(began_us), ended_at=_moment(ended_us), status="succeeded"
         )
         self.logs.extend(logs or ())
+
+    def decide(self, choice: str) -> None:
+        """Take in what a person chose for a step that had failed."""
+        self.status, self.reason = ("retrying" if choice == "retry" else "failed"), None
 
     def _take_intent(self, record: JournalRecord, body: list[Any]) -> None:
         self.status = "running"

@@ -101,15 +101,20 @@ class Waits:
                 job.answers.append(answer)
                 self._attempts.again(job)
 
-    def drop_all(self) -> None:
-        """Let go of every job that waits, because the run is cancelled."""
-        waiting, self._waiting = self._waiting, {}
-        for jobs in waiting.values():
-            for job, _ in jobs:
+    def drop_stopped(self) -> None:
+        """Let go of every job that waits and won't go on, because the run stops."""
+        for path in list(self._waiting):
+            jobs = self._waiting.pop(path)
+            stopped = [job for job, _ in jobs if self._loop.stops(job)]
+            if len(stopped) < len(jobs):
+                self._waiting[path] = [pair for pair in jobs if pair[0] not in stopped]
+            for job in stopped:
                 self._attempts.fail_cancelled(job)
 
     def _open(self, job: Job, request: Request, path: str, *, failed: bool) -> None:
         loop = self._loop
+        self._attempts.calls.disarm(job)
+        job.generation += 1
         now = loop.services.clock.now()
         kept = loop.services.decisions.open(_decision(loop.run.id, path, request, now))
         if kept.chosen is None and kept.deadline is not None and kept.deadline <= now:

@@ -37,6 +37,8 @@ class Walk:
             return
         while not self._halted(frame) and self._go_on(frame):
             pass
+        if frame.error is not None and not self._loop.recovered.empty:
+            self._catch_up(frame)
         if frame.core.skips:
             self._note_skips(frame)
         if self._loop.stopping:
@@ -70,6 +72,19 @@ class Walk:
         self._begin(frame, slot)
         return True
 
+    def _catch_up(self, frame: Frame) -> None:
+        """Take from the journal what was done or begun in a frame beside what failed, though nothing new starts."""
+        core, recovered = frame.core, self._loop.recovered
+        while (slot := core.take()) >= 0:
+            path = frame.prefix + frame.plan.nodes[slot].id
+            is_action = frame.plan.kinds[slot] == ACTION
+            if is_action and (recovered.is_done(path) or path in recovered.begun):
+                self._attempts.begin(frame, slot)
+            elif is_action:
+                core.running[frame.plan.container[slot]] -= 1
+            else:
+                self._begin(frame, slot)
+
     def _is_plain(self, frame: Frame, core: Core) -> bool:
         if core.trouble or not core.ready or self._loop.is_stepping:
             return False
@@ -83,20 +98,25 @@ class Walk:
         )
 
     def _halted(self, frame: Frame) -> bool:
-        """Say whether nothing new may start in a frame: the run stops, or it or one around it has failed."""
-        if self._loop.stopping or self._loop.pausing:
+        """Say whether nothing new may start in a frame: the run stops, or it or one around it has failed.
+
+        A nested model that undoes a failure goes on in spite of it.
+        """
+        if self._loop.cancelling or self._loop.pausing:
             return True
         around: Frame | None = frame
         while around is not None:
             if around.error is not None or around.over:
                 return True
-            around = around.parent.frame if around.parent is not None else None
+            parent = around.parent
+            around = parent.frame if parent is not None and parent.undoing is None else None
         return False
 
     def _begin(self, frame: Frame, slot: int) -> None:
         kind = frame.plan.kinds[slot]
         if kind == ACTION:
-            if not self._loop.stops_before(frame.prefix + frame.plan.nodes[slot].id):
+            path = frame.prefix + frame.plan.nodes[slot].id
+            if not self._loop.stops_before(path, counts=slot not in frame.plan.nested):
                 self._attempts.begin(frame, slot)
         elif kind == SOURCE:
             node = frame.plan.nodes[slot]
