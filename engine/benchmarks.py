@@ -7,7 +7,6 @@ after it, so that the ratio holds on a noisy machine.
 from __future__ import annotations
 
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.benchmark_models import chain, layered
 from engine.decisions import StoredDecisions
-from engine.domain.model import FunctionModel, Wire
-from engine.domain.nodes import Stage, Tether
+from engine.domain.model import FunctionModel
 from engine.domain.runs import Durability, Run
 from engine.domain.tether_spec import TetherSpec
-from engine.domain.values import Port, RetryPolicy, Semver
+from engine.domain.values import RetryPolicy, Semver
 from engine.errors import TetherFailed, TetherUnknown
 from engine.execution.breaker import Breakers
 from engine.execution.compiling import compile_plan
@@ -77,6 +76,10 @@ class _Functions:
             "bench.fib10": (_fib10, "inline"),
         }
 
+    def put(self, reference: str, call: Invoke, runs: str = "inline") -> None:
+        """Add a function."""
+        self._calls[reference] = call, runs
+
     def specs(self) -> list[TetherSpec]:
         return [self.spec(reference) for reference in self._calls]
 
@@ -116,39 +119,6 @@ def _fib10(inputs: Any, settings: Any, context: Any) -> dict[str, Any]:
     return {"result": _fibonacci(10)}
 
 
-def layered(count: int, *, reference: str = "bench.inline", seed: int = 7, **fields: Any) -> FunctionModel:
-    """Return a model of `count` steps in layers of 100, each fed by three of the layer before."""
-    dice = random.Random(seed)  # noqa: S311 - the shape of a graph, not a secret
-    edges = [
-        (base - _LAYER + other, base + place)
-        for base in range(_LAYER, count, _LAYER)
-        for place in range(_LAYER)
-        for other in dice.sample(range(_LAYER), 3)
-    ]
-    return _model(count, edges, reference, fields)
-
-
-def chain(count: int, *, reference: str = "bench.inline", **fields: Any) -> FunctionModel:
-    """Return a model of `count` steps in a row."""
-    return _model(count, ((number, number + 1) for number in range(count - 1)), reference, fields)
-
-
-def _model(count: int, edges: Iterable[tuple[int, int]], reference: str, fields: dict[str, Any]) -> FunctionModel:
-    ports = {"inputs": (Port(name="values", many=True, required=False),), "outputs": (Port(name="result"),)}
-    stage = Stage(id="work", name="Work", parallelism=100)
-    nodes: dict[str, Any] = {"work": stage}
-    for number in range(count):
-        name = f"n{number}"
-        nodes[name] = Tether(id=name, name=name, parent="work", reference=reference, **ports, **fields)
-    wires = {
-        f"w{number}": Wire(
-            id=f"w{number}", source=f"n{source}", source_port="result", target=f"n{target}", target_port="values"
-        )
-        for number, (source, target) in enumerate(edges)
-    }
-    return FunctionModel(id="bench", name="Benchmark", nodes=nodes, wires=wires)
-
-
 class _Bench:
     """What the cases share: functions, workers, and a journal in a folder of its own."""
 
@@ -184,6 +154,12 @@ class _Bench:
 
     def seconds(self, plan: Plan, durability: Durability = "off", *, journal: Journal | None = None) -> float:
         """Run a plan to its end and return the seconds it took, the last sync included."""
+        began = time.perf_counter()
+        self.outputs(plan, durability, journal=journal)
+        return time.perf_counter() - began
+
+    def outputs(self, plan: Plan, durability: Durability = "off", *, journal: Journal | None = None) -> dict[str, Any]:
+        """Run a plan to its end, the last sync included, and return what came out."""
         run = Run(
             id=self.clock.new_id(),
             model="bench",
@@ -194,14 +170,12 @@ class _Bench:
         )
         scribe = Scribe(run.id, self.clock, self.blobs, journal, strict=durability == "strict")
         local = LocalRun(run, plan, {}, self.services, scribe)
-        began = time.perf_counter()
         outcome = local.go()
         if journal is not None:
             scribe.sync(scribe.ended(b"{}"))
-        took = time.perf_counter() - began
         if outcome.status != "succeeded":
             raise TetherFailed(kind="The benchmark failed", reason=outcome.error or outcome.status)
-        return took
+        return outcome.outputs
 
 
 def _median(call: Callable[[], float], repeats: int = _REPEATS) -> float:
