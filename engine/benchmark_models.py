@@ -46,9 +46,9 @@ def model_of_edges(
         )
         for number, (source, target) in enumerate(edges)
     }
-    given = {f"n{number}": {} for number in results}
+    given: dict[str, Any] = {f"n{number}": {} for number in results}
     if given:
-        contract = {"type": "object", "properties": given}
+        contract: dict[str, Any] = {"type": "object", "properties": given}
         nodes["out"] = Boundary(id="out", name="Out", boundary="output", output_contract=contract)
         wires |= {
             (key := f"out-{name}"): Wire(id=key, source=name, source_port="result", target="out", target_port=name)

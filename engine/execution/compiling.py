@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +12,7 @@ from engine.domain.nodes import Action, ActionFields, AgentTask, Knowledge, Nest
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Expression
 from engine.errors import ModelInvalid, ProviderMissing
+from engine.execution.collecting import uncollected
 from engine.execution.plan import ACTION, BEGIN, END, SINK, SOURCE, Argument, PlainCall, Plan, Work, cel_of
 from engine.ports import Invoke, ModelSource, Tethers
 
@@ -27,20 +26,8 @@ def compile_plan(model: FunctionModel, tethers: Tethers, nested: ModelSource, *,
 
     Raise `TetherUnknown`, `ProviderMissing` or `ModelInvalid` for what can't run.
     """
-    with _no_collection():
+    with uncollected():
         return _Compiler(model, tethers, nested, levels).plan()
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Keep the collector of cycles from looking again and again at what only grows: it doubles the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Compiler:

@@ -183,9 +183,7 @@ class RunContexts:
         """Return everything as JSON; with `scopes` only the properties of these: what later runs begin with."""
         with self._lock:
             found = {path: each.to_json(scopes) for path, each in self._contexts.items()}
-            plain: dict[str, Json] = {
-                "contexts": {path: each for path, each in found.items() if each},
-            }
+            plain: dict[str, Json] = {"contexts": {path: each for path, each in found.items() if each}}
             if not scopes:
                 plain["version"] = self._version
                 plain["ended"] = {path: [status, _values(texts)] for path, (status, texts) in self._ended.items()}
@@ -212,7 +210,7 @@ class RunContexts:
 
     def _checked(self, reader: str, owner: str, verb: Access, name: str | None) -> None:
         here, there = (self._place(path, reader, owner, verb, name) for path in (reader, owner))
-        usable = [grant for grant in self._grants if self._emergency is not None or not grant.emergency]
+        usable = (grant for grant in self._grants if self._emergency is not None or not grant.emergency)
         verdict = self._verdict(here, there, verb, name, usable)
         if not verdict.allowed:
             _refuse(reader, owner, verb, name, verdict)
@@ -283,17 +281,16 @@ class RunContexts:
                 found[key(owner)] = _values({each: text for each, text in texts.items() if allowed[each]})
         return found
 
-    def _beside(self, place: Place) -> Iterator[Place]:
-        around = Place(place.chain[:-1]).path
-        return (each for each in self._places.below(around) if each != place and each.path in self._contexts)
+    def _beside(self, place: Place) -> Iterable[Place]:
+        beside = self._places.below(Place(place.chain[:-1]).path) if place.depth else ()
+        return (each for each in beside if each.path != place.path)
 
     def _all_below(self, place: Place) -> Iterator[Place]:
         left = [place]
         while left:
             for each in self._places.below(left.pop().path):
                 left.append(each)
-                if each.path in self._contexts:
-                    yield each
+                yield each
 
     def _around(self, place: Place) -> dict[str, Json]:
         if place.depth < 2:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.domain.runs import INLINE_LIMIT_BYTES, Attempt, Step, StepStatus, StoredValue
+from engine.execution.collecting import uncollected
 from engine.execution.plan import ACTION, Plan
 from engine.execution.values import ARROW, BYTES, JSON, TEXT, Encoded, decode, summary
 from engine.ports import Blobs, JournalRecord
@@ -122,6 +123,11 @@ class Recovered:
 
 def recover(records: Iterable[JournalRecord]) -> Recovered:
     """Return what the records of an interrupted run say is done."""
+    with uncollected():
+        return _recover(records)
+
+
+def _recover(records: Iterable[JournalRecord]) -> Recovered:
     found = Recovered()
     for record in records:
         if record.kind == "intent":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TreadleError
+from engine.execution.collecting import uncollected
 from engine.execution.core import Core
 from engine.execution.frames import Frame
 from engine.execution.plan import ACTION, SINK, SOURCE
@@ -59,7 +60,9 @@ class Walk:
         if core.skips:
             self._note_skips(frame)
         if self._is_plain(frame, core):
-            if sweep(frame, self._attempts):
+            with uncollected():
+                is_cut = sweep(frame, self._attempts)
+            if is_cut:
                 self._loop.look_around(frame)
                 return False
             return True

@@ -8,17 +8,19 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from threading import Condition
 from typing import Any
 
 from engine.domain.entities import Decision
 from engine.domain.model import FunctionModel
-from engine.domain.nodes import ActionFields, AgentTask, Tether
+from engine.domain.nodes import ActionFields, AgentTask, Stage, Tether
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import RetryPolicy
 from engine.errors import StepCancelled, StepError, StepTimedOut
 from engine.execution.frames import Seed
 from engine.execution.invocation import Context
+from engine.execution.paces import Paces
 from engine.execution.records import recover
 from engine.execution.waits import Answer
 from engine.history.events import Moment, Recording
@@ -30,6 +32,7 @@ from engine.ports import Blobs, Clock, Invoke, JournalRecord, StepContext, Tethe
 _OUTSIDE = ("files.", "system.", "sql.", "http.", "flow.sleep")
 """Functions of the library that have no effect and still depend on more than their inputs."""
 _PATIENCE_S = 5.0
+_MOST_AT_A_TIME = 100
 _LEAST_TIMEOUT_S = 60.0
 TIMED_OUT = str(StepTimedOut(timeout_s="\0")).split("\0", maxsplit=1)[0]
 
@@ -157,14 +160,12 @@ class RecordedTethers:
         return self.tethers.specs()
 
     def spec(self, reference: str) -> TetherSpec:
-        """Return how a function is called in a replay: on a thread where it may have to be held back."""
+        """Return how a function is called in a replay: on a thread, where it may be held back."""
         name, pure = _meant(reference)
         if not pure:
-            return TetherSpec(
-                reference=reference, name=name, category="", runs="inline" if self._is_free() else "thread"
-            )
+            return TetherSpec(reference=reference, name=name, category="", runs="thread")
         found = self.tethers.spec(name)
-        return found if found.runs == "async" or self._is_free() else found.model_copy(update={"runs": "thread"})
+        return found if found.runs == "async" else found.model_copy(update={"runs": "thread"})
 
     def function(self, reference: str) -> Invoke:
         """Return what is called in its place."""
@@ -178,10 +179,6 @@ class RecordedTethers:
     def sources(self) -> tuple[str, ...]:
         """Return what is loaded."""
         return self.tethers.sources()
-
-    def _is_free(self) -> bool:
-        """Say whether the order in which steps end does not matter."""
-        return self.record.succeeded
 
     def _guarded(self, reference: str) -> Invoke:
         """Return a pure function that is called with the answers it got then, and can't reach anything outside."""
@@ -232,7 +229,7 @@ class RecordedTethers:
 
     def _hold(self, ending: Moment | None) -> None:
         """Keep a failure that may have ended the run back until everything has ended that ended before it then."""
-        if ending is not None and ending.kind == "failed" and ending.body[2] and not self._is_free():
+        if ending is not None and ending.kind == "failed" and ending.body[2] and not self.record.succeeded:
             earlier = self.record.moments[: ending.number]
             self.notebook.wait_for({each.path for each in earlier if each.kind in ("done", "failed", "skipped")})
 
@@ -249,16 +246,22 @@ def _meant(reference: str) -> tuple[str, bool]:
     return reference.removeprefix(_RECALLED), not reference.startswith(_RECALLED)
 
 
-def for_replay(tethers: Tethers) -> Callable[[FunctionModel], FunctionModel]:
+def for_replay(tethers: Tethers, *, wide: bool) -> Callable[[FunctionModel], FunctionModel]:
     """Return what makes a model ready for a replay.
 
     Nodes that answer from the record name it instead of their function; nothing waits between attempts, and timeouts
-    are wide, because it is the record that says what timed out.
+    are wide, because it is the record that says what timed out. With `wide`, stages take as many steps at a time as
+    there may be: where a run was stopped, one that the record lacks must not take the place of one that it has.
     """
 
     def change(model: FunctionModel) -> FunctionModel:
-        nodes = {node.id: _quick(_recalled(node, tethers)) for node in model.actions()}
-        return model.changed(nodes={**model.nodes, **nodes})
+        actions = {node.id: _quick(_recalled(node, tethers)) for node in model.actions()}
+        stages = {
+            node.id: node.model_copy(update={"parallelism": _MOST_AT_A_TIME})
+            for node in model.containers()
+            if wide and isinstance(node, Stage)
+        }
+        return model.changed(nodes={**model.nodes, **actions, **stages})
 
     return change
 
@@ -325,6 +328,20 @@ class RecordedClock:
     def noise(self) -> float:
         """Return no noise."""
         return 0.0
+
+
+class Unhurried(Paces):
+    """Takes no function for quick: quick ones share a thread, and one that is held back would keep the others."""
+
+    def is_quick(self, reference: str) -> bool:
+        """Return False."""
+        del reference
+        return False
+
+    def took_s(self, reference: str) -> float:
+        """Return that it takes for ever."""
+        del reference
+        return inf
 
 
 class NoSecrets:

@@ -31,6 +31,7 @@ from engine.history.recorded_world import (
     RecordedDecisions,
     RecordedTethers,
     Scraps,
+    Unhurried,
     for_replay,
 )
 from engine.history.refusals import NotReplayable
@@ -102,7 +103,7 @@ class _World:
         self.tethers = RecordedTethers(replayer.tethers, self.record, self.notebook)
         self.last_good: Callable[[str], dict[str, Any] | None] = lambda path: replayer.last_good(self.run, path)
         model, source = as_it_ran(self.run, replayer.models)
-        change = for_replay(replayer.tethers)
+        change = for_replay(replayer.tethers, wide=not self.record.succeeded)
         self.plan = compile_plan(change(model), self.tethers, ChangedModels(source, change))
         self.timed_out = _timed_out(self.record.moments, self.plan)
         clock = RecordedClock(self.run.started_at or self.run.created_at, replayer.services.clock)
@@ -114,7 +115,7 @@ class _World:
             secrets=NoSecrets(),
             decisions=RecordedDecisions(self.record),
             breakers=Breakers(clock),
-            paces=Paces(),
+            paces=Paces() if self.record.succeeded else Unhurried(),
         )
         self.scribe = Scribe(self.run.id, clock, self.blobs, self.notebook)
 
