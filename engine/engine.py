@@ -15,6 +15,7 @@ from engine.domain.writes import Answer
 from engine.drafts import Drafts
 from engine.errors import LedgerTampered
 from engine.execution.frames import Watch
+from engine.history.book import History
 from engine.ledger.book import Ledger
 from engine.models import Models
 from engine.ports import Catalog, Expressions, Tethers
@@ -40,6 +41,7 @@ class Engine:
         expressions: CEL, as conditions and parameters use it.
         drafts: what was typed and not yet saved.
         settings: small values kept in the store.
+        history: what happened in a run, event by event; forks, replays, where values came from.
         waker: lets runs go on that wait for a decision of another program or a deadline.
     """
 
@@ -56,6 +58,7 @@ class Engine:
         drafts: Drafts,
         settings: StoreSettings,
         waker: Waker,
+        history: History,
         closers: tuple[Callable[[], None], ...],
     ) -> None:
         self.url = url
@@ -67,6 +70,7 @@ class Engine:
         self.drafts = drafts
         self.settings = settings
         self.waker = waker
+        self.history = history
         self._catalog = catalog
         self._closers = closers
         self._closed = False

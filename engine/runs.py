@@ -23,7 +23,7 @@ from engine.execution.scribe import Scribe
 from engine.execution.values import load, store
 from engine.execution.waits import Answer
 from engine.models import Models, require_valid
-from engine.ports import Catalog, Journal, ModelSource, Tethers
+from engine.ports import Catalog, Journal, JournalRecord, ModelSource, Tethers
 from engine.run_handle import Course, RunHandle
 from engine.run_keeping import ENDED, Keeping
 from engine.run_models import Sources, as_it_ran, checked_inputs, checked_outputs, embedded
@@ -64,17 +64,19 @@ class Runs:
         watch: Watch | None = None,
         source: ModelSource | None = None,
         workers: int | None = None,
+        seeds: Mapping[str, Seed] | None = None,
     ) -> RunHandle:
         """Check a model and its inputs, then start a run on a thread of its own.
 
-        Raises `ModelInvalid`, `InputRefused`, `ProviderMissing` or `TetherUnknown` before anything is recorded.
+        `seeds`: results by the path of their step, besides those of the `extent`. Raises `ModelInvalid`,
+        `InputRefused`, `ProviderMissing` or `TetherUnknown` before anything is recorded.
         """
         nested = source or Sources(self._models)
         require_valid(self._models.validate(model, source=nested), "run")
         given = checked_inputs(model, inputs or {})
         plan = compile_plan(model, self._tethers, nested)
         codes = codes_of(plan, self._tethers)
-        seeds = self._seeds(plan, extent, model.id, given, codes)
+        taken = {**self._seeds(plan, extent, model.id, given, codes), **(seeds or {})}
         now = self._services.clock.now()
         run = Run(
             id=self._services.clock.new_id(),
@@ -99,7 +101,7 @@ class Runs:
                 "functions": codes,
             },
         )
-        return self._launch(run, plan, given, watch, seeds=seeds)
+        return self._launch(run, plan, given, watch, seeds=taken)
 
     def again(
         self,
@@ -147,8 +149,7 @@ class Runs:
         records = self._journal.read(run)
         begun = next((record for record in records if record.kind == "started"), None)
         if begun is None:
-            kept = self._catalog.run(run)
-            if kept is None:
+            if (kept := self._catalog.run(run)) is None:
                 raise RunNotFound(run=run)
             raise NotResumable(run=run, reason=f"it has ended: {kept.status}")
         if run in self._live or not self._journal.claim(run):
@@ -264,6 +265,11 @@ class Runs:
             return fold(kept.id, course.scribe.records(), course.plan, ended=False)
         return fold(kept.id, self._journal.read(kept.id), self._plan_of(kept), ended=False)
 
+    def records(self, run: str) -> Sequence[JournalRecord] | None:
+        """Return the records of a run that is under way here, None for any other."""
+        course = self._live.get(run)
+        return None if course is None else course.scribe.records()
+
     def model_of(self, run: str) -> FunctionModel:
         """Return the model as it ran."""
         return as_it_ran(self.get(run), self._models)[0]
@@ -274,8 +280,7 @@ class Runs:
 
     def close(self) -> None:
         """Suspend what is under way, to be resumed later, and wait for it."""
-        under_way = list(self._live.values())
-        for course in under_way:
+        for course in (under_way := list(self._live.values())):
             course.local.suspend()
         for course in under_way:
             course.over.wait(10)

@@ -21,6 +21,7 @@ from engine.execution.local import Services
 from engine.execution.processes import Processes
 from engine.execution.workers import Workers
 from engine.expressions import Cel
+from engine.history.book import History
 from engine.ledger.book import Ledger
 from engine.ledger.checkpoints import KEY_BYTES, CheckpointFile
 from engine.models import Models
@@ -89,6 +90,7 @@ def open_engine(
         drafts=Drafts(catalog),
         settings=StoreSettings(catalog, clock, actor=actor),
         waker=Waker(catalog, runs, clock),
+        history=History(catalog, journal, services, models, registry, runs=runs, live=runs.records),
         closers=(workers.close, processes.close, journal.close, catalog.close, registry.close),
     )
 

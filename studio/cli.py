@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import LedgerTampered
-from studio import export_commands, import_commands, run_commands, store_commands, terminal
+from studio import export_commands, history_commands, import_commands, run_commands, store_commands, terminal
 from studio.opening import TethersOption, opened
 from studio.store_commands import JsonOption, StoreOption
 
@@ -29,6 +29,7 @@ app.add_typer(ledger_app, name="ledger")
 store_commands.register(app)
 import_commands.register(app)
 export_commands.register(app)
+history_commands.register(app)
 run_commands.register(app)
 
 PortOption = Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)]

@@ -13,6 +13,7 @@ from studio import terminal
 if TYPE_CHECKING:
     from engine.engine import Engine
 
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its unique beginning or end.")]
 TethersOption = Annotated[
     list[str] | None,
     typer.Option("--tethers", help="A module or file with functions. May be given several times.", show_default=False),

@@ -11,8 +11,8 @@ import typer
 
 from engine.domain.canonical import Json, loads
 from engine.errors import FileMissing, NotJson, TreadleError
-from studio import run_report, terminal
-from studio.opening import TethersOption, opened
+from studio import history_commands, run_report, terminal
+from studio.opening import RunArgument, TethersOption, opened
 from studio.store_commands import JsonOption, StoreOption
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.run_reuse import Extent
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its unique beginning or end.")]
 _RESTS = ("paused", "waiting")
 """Statuses in which a run is left on purpose."""
 
@@ -264,11 +263,17 @@ def runs(
 def show(
     *,
     run_id: RunArgument,
+    at: Annotated[
+        int | None, typer.Option("--at", help="As it was right after this event; -1: the last.", show_default=False)
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one run with its steps, attempts and outputs."""
     with opened(store) as engine:
+        if at is not None:
+            history_commands.print_state(engine.history.state_at(run_id, at), as_json=as_json)
+            return
         found = engine.runs.get(run_id)
         outputs = {name: engine.runs.value(value) for name, value in found.outputs.items()}
         if as_json:

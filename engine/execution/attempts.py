@@ -122,6 +122,10 @@ class Attempts:
         if recovered.is_done(path):
             self._complete(job, recovered.outputs_of(path, self._services.blobs), recovered=True)
             return
+        seed = self._loop.seeds.get(path) if failures is None and job.attempt == 0 else None
+        if seed is not None:
+            self._plant(job, seed)
+            return
         if path in recovered.final and failures is None:
             job.attempt = recovered.failures.get(path, 0)
             self._give_up(job, recovered.final[path])

@@ -21,6 +21,8 @@ class Places:
         self._model, self._models = model, models
         self._places: dict[str, Place | None] = {}
         self._below: dict[str, dict[str, None]] = {}
+        self._spares: dict[int, tuple[FunctionModel, set[str | None]]] = {}
+        """By identity of a model (which is kept, so that it stays its), the actions that wait to stand in or undo."""
 
     def at(self, path: str) -> Place | None:
         """Return where the node at a path stands, None if no node can be there."""
@@ -56,10 +58,17 @@ class Places:
             model = self._inside(node) if isinstance(node, NestedModel) else None
         if model is None or isinstance(model.nodes.get(name), ActionFields):
             return {}
-        spare = {each.compensation for each in model.actions()}
-        spare |= {each.fallback.action for each in model.actions() if each.fallback is not None}
+        spare = self._spare(model)
         found = {node.id: f"{prefix}/{node.id}" if prefix else node.id for node in model.children(name)}
         return {key: each for key, each in found.items() if key not in spare or each in known}
+
+    def _spare(self, model: FunctionModel) -> set[str | None]:
+        found = self._spares.get(id(model))
+        if found is None:
+            names = {each.compensation for each in model.actions()}
+            names |= {each.fallback.action for each in model.actions() if each.fallback is not None}
+            found = self._spares[id(model)] = (model, names)
+        return found[1]
 
     def _inside(self, node: NestedModel) -> FunctionModel | None:
         return self._models.nested(node.reference, node.version) if self._models is not None else None

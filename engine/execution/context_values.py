@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.domain.canonical import Json
 from engine.domain.contexts import Access, Grant, Scope, Sharing
 from engine.domain.runs import INLINE_LIMIT_BYTES, StepStatus
 from engine.errors import NotCanonical
+from engine.execution.values import summary
 
 RUN_LIMIT_BYTES = 64 * 1024 * 1024
 """What the values and results of one run may take in all."""
@@ -118,8 +119,8 @@ class Context:
             return "name", "A name has 1 to 200 characters, none of them a control.", "Choose another name."
         if len(text) > INLINE_LIMIT_BYTES:
             return "size", f"A value has at most {INLINE_LIMIT_BYTES:,} bytes of JSON, this has {len(text):,}.", mend
-        known = {*self.texts, *self.shares}
-        if name not in known and len(known) >= PROPERTIES_LIMIT:
+        known = self.texts.keys() | self.shares.keys() if len(self.texts) + len(self.shares) >= PROPERTIES_LIMIT else ()
+        if len(known) >= PROPERTIES_LIMIT and name not in known:
             return "count", f"A context has at most {PROPERTIES_LIMIT:,} properties.", "Put several into one object."
         if total_bytes > RUN_LIMIT_BYTES:
             return "size", f"The contexts of a run have at most {RUN_LIMIT_BYTES:,} bytes in all.", mend
@@ -132,3 +133,17 @@ def as_text(value: Json) -> str:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(reason=str(error)) from None
+
+
+def values_of(texts: Mapping[str, str]) -> dict[str, Json]:
+    """Return the values of JSON texts by name."""
+    return {name: json.loads(text) for name, text in texts.items()}
+
+
+def short_text(value: Any, room_bytes: int) -> str:
+    """Return a result as JSON text; what is large or no JSON as the words that a person sees of it."""
+    try:
+        text = as_text(value)
+    except NotCanonical:
+        return as_text(summary(value))
+    return text if len(text) <= min(INLINE_LIMIT_BYTES, room_bytes) else as_text(summary(value))

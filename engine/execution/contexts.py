@@ -17,8 +17,8 @@ from engine.domain.canonical import Json
 from engine.domain.contexts import Access, Grant, Place, Relation, Scope, Sharing, Verdict, combined, decide
 from engine.domain.contexts import relation_of as relation
 from engine.domain.model import FunctionModel
-from engine.domain.runs import INLINE_LIMIT_BYTES, StepStatus
-from engine.errors import AccessRefused, NotCanonical
+from engine.domain.runs import StepStatus
+from engine.errors import AccessRefused
 from engine.execution.context_places import Places
 from engine.execution.context_values import (
     PROPERTIES_LIMIT,
@@ -29,14 +29,40 @@ from engine.execution.context_values import (
     EmergencyRead,
     Trace,
     as_text,
+    short_text,
+    values_of,
 )
-from engine.execution.values import summary
 from engine.ports import ModelSource
 
 _NOTHING = Context()
 _DONE = frozenset({"succeeded", "cached", "skipped"})
 _TELLING = ("failed", "cancelled", "waiting")
 """What one action tells of its whole container, the first that is found."""
+
+
+PARTS = ("own", "siblings", "inside", "around", "everywhere", "granted")
+"""What a node sees, in parts; see `RunContexts.visible`."""
+
+
+class View(Mapping[str, Json]):
+    """What one node sees, by part; only a part that is looked at is worked out."""
+
+    def __init__(self, contexts: RunContexts, path: str) -> None:
+        self._contexts, self._path = contexts, path
+
+    def __getitem__(self, name: str) -> Json:
+        if name not in PARTS:
+            raise KeyError(name)
+        return self._contexts.part(self._path, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in PARTS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARTS)
+
+    def __len__(self) -> int:
+        return len(PARTS)
 
 
 class RunContexts:
@@ -116,7 +142,7 @@ class RunContexts:
             found, own = self._of(owner), reader == owner
             hidden = set[str]() if own else {name for name, scope in found.scopes.items() if scope is Scope.ISOLATED}
             written = {name: text for name, text in found.texts.items() if name not in hidden}
-            return Trace(tuple(found.read), _values(written), tuple(found.logged))
+            return Trace(tuple(found.read), values_of(written), tuple(found.logged))
 
     def visible(self, path: str) -> dict[str, Json]:
         """Return everything that an expression of the node at `path` may see.
@@ -127,15 +153,16 @@ class RunContexts:
         path. Emergency grants show nothing here: each such read is asked for, and recorded.
         """
         with self._lock:
-            place = self._place(path, path, path, Access.READ, None)
-            return {
-                "own": self._merged(place),
-                "siblings": self._seen(place, self._beside(place), attrgetter("name")),
-                "inside": self._seen(place, self._all_below(place), attrgetter("path")),
-                "around": self._around(place),
-                "everywhere": self._everywhere(),
-                "granted": self._granted(place),
-            }
+            return {part: self._part(path, part) for part in PARTS}
+
+    def view(self, path: str) -> View:
+        """Return what `visible` does, each part worked out when it is looked at: what expressions see as `context`."""
+        return View(self, path)
+
+    def part(self, path: str, name: str) -> dict[str, Json]:
+        """Return one part of what `visible` returns."""
+        with self._lock:
+            return self._part(path, name)
 
     # ---- what the driver notes --------------------------------------------------------------------------------
 
@@ -152,7 +179,7 @@ class RunContexts:
             self._bytes -= sum(map(len, before[1].values())) if before is not None else 0
             texts: dict[str, str] = {}
             for name, value in (results or {}).items():
-                texts[name] = _short_text(value, RUN_LIMIT_BYTES - self._bytes)
+                texts[name] = short_text(value, RUN_LIMIT_BYTES - self._bytes)
                 self._bytes += len(texts[name])
             self._ended[path] = (status, texts)
 
@@ -186,7 +213,7 @@ class RunContexts:
             plain: dict[str, Json] = {"contexts": {path: each for path, each in found.items() if each}}
             if not scopes:
                 plain["version"] = self._version
-                plain["ended"] = {path: [status, _values(texts)] for path, (status, texts) in self._ended.items()}
+                plain["ended"] = {path: [status, values_of(texts)] for path, (status, texts) in self._ended.items()}
                 plain["grants"] = [grant.model_dump(mode="json") for grant in self._grants]
             return plain
 
@@ -259,9 +286,18 @@ class RunContexts:
 
     # ---- what is seen -----------------------------------------------------------------------------------------
 
+    def _part(self, path: str, name: str) -> dict[str, Json]:
+        place = self._place(path, path, path, Access.READ, None)
+        if name == "siblings":
+            return self._seen(place, self._beside(place), attrgetter("name"))
+        if name == "inside":
+            return self._seen(place, self._all_below(place), attrgetter("path"))
+        parts = {"own": self._merged, "around": self._around, "granted": self._granted}
+        return parts[name](place) if name in parts else self._everywhere()
+
     def _merged(self, place: Place) -> dict[str, Json]:
         """Return what a node wrote, put together with what its ancestors share: nearest first, the outermost last."""
-        values = _values(self._of(place.path).texts)
+        values = values_of(self._of(place.path).texts)
         for depth in range(place.depth - 1, -1, -1):
             ancestor = Place(place.chain[:depth])
             found = self._of(ancestor.path)
@@ -278,7 +314,7 @@ class RunContexts:
             texts = self._of(owner.path).texts
             allowed = {each: self._verdict(reader, owner, Access.READ, each, ()).allowed for each in texts}
             if any(allowed.values()):
-                found[key(owner)] = _values({each: text for each, text in texts.items() if allowed[each]})
+                found[key(owner)] = values_of({each: text for each, text in texts.items() if allowed[each]})
         return found
 
     def _beside(self, place: Place) -> Iterable[Place]:
@@ -296,9 +332,8 @@ class RunContexts:
         if place.depth < 2:
             return {}
         found: dict[str, Json] = {}
-        parent = place.chain[-2]
         for each in self._places.below(Place(place.chain[:-2]).path):
-            if each.path != parent and self._verdict(place, each, Access.STATUS, None, ()).allowed:
+            if self._verdict(place, each, Access.STATUS, None, ()).allowed:
                 completion = self._completion(each.path)
                 found[each.name] = {"status": completion.status, "results": dict(completion.results)}
         return found
@@ -310,13 +345,13 @@ class RunContexts:
         return {name: json.loads(self._of(owner).texts[name]) for owner, name in order}
 
     def _granted(self, place: Place) -> dict[str, Json]:
-        plain = [grant for grant in self._grants if grant.who == place.path and not grant.emergency]
+        mine = [grant for grant in self._grants if grant.who == place.path]
         found: dict[str, Json] = {}
-        for whose in {grant.whose: None for grant in plain}:
+        for whose in {grant.whose: None for grant in mine}:
             owner, texts = self._places.at(whose), self._of(whose).texts
             if owner is not None:
-                rules = {name: self._verdict(place, owner, Access.READ, name, plain) for name in texts}
-                given = _values({name: text for name, text in texts.items() if rules[name].rule == "grant"})
+                rules = {name: self._verdict(place, owner, Access.READ, name, mine) for name in texts}
+                given = values_of({name: text for name, text in texts.items() if rules[name].rule == "grant"})
                 found.update({whose: given} if given else {})
         return found
 
@@ -326,7 +361,7 @@ class RunContexts:
         """Return what was noted of a node; of a container of which nothing was, what its actions add up to."""
         noted = self._ended.get(path)
         if noted is not None:
-            return Completion(noted[0], _values(noted[1]))
+            return Completion(noted[0], values_of(noted[1]))
         members = self._places.members(path, self._ended)
         known = {name: self._ended[each] for name, each in members.items() if each in self._ended}
         if not known:
@@ -335,7 +370,8 @@ class RunContexts:
         told: Any = next((status for status in _TELLING if status in states), None)
         ended = len(known) == len(members) and states <= _DONE
         return Completion(
-            told or ("succeeded" if ended else "running"), {name: _values(texts) for name, (_, texts) in known.items()}
+            told or ("succeeded" if ended else "running"),
+            {name: values_of(texts) for name, (_, texts) in known.items()},
         )
 
 
@@ -361,16 +397,3 @@ def _no(found: Relation, rule: str, reason: str, mend: str) -> Verdict:
 
 def _shown(path: str) -> str:
     return repr(path) if path else "the model"
-
-
-def _values(texts: Mapping[str, str]) -> dict[str, Json]:
-    return {name: json.loads(text) for name, text in texts.items()}
-
-
-def _short_text(value: Any, room_bytes: int) -> str:
-    """Return a result as JSON text; what is large or no JSON as the words that a person sees of it."""
-    try:
-        text = as_text(value)
-    except NotCanonical:
-        return as_text(summary(value))
-    return text if len(text) <= min(INLINE_LIMIT_BYTES, room_bytes) else as_text(summary(value))

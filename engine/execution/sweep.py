@@ -28,6 +28,7 @@ def sweep(frame: Frame, attempts: Attempts) -> bool:  # noqa: C901, PLR0912, PLR
     """Make plain calls until the next slot is none, or nothing is ready; return True if it stopped in the middle."""
     core, plan, values, left, prefix = frame.core, frame.plan, frame.values, frame.left, frame.prefix
     ready, running, limits, state, pending = core.ready, core.running, core.limits, core.state, core.pending
+    parked = core.parked
     by_rank, rank, kinds, nodes, container = plan.by_rank, plan.rank, plan.kinds, plan.nodes, plan.container
     plain, arguments, successors = plan.plain, plan.arguments, plan.successors
     scribe, paces, watcher, recovered = attempts.scribe, attempts.paces, attempts.watcher, attempts.recovered
@@ -95,6 +96,8 @@ def sweep(frame: Frame, attempts: Attempts) -> bool:  # noqa: C901, PLR0912, PLR
             values[slot] = outputs
         state[slot] = DONE
         core.open -= 1
+        if parked[home]:
+            heappush(ready, heappop(parked[home]))
         for target in successors[slot]:
             waits_for = pending[target] - 1
             pending[target] = waits_for

@@ -74,8 +74,16 @@ class Workers:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, daemon=True, name="treadle-loop").start()
+                threading.Thread(target=_run, args=(self._loop,), daemon=True, name="treadle-loop").start()
             return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and let go of it."""
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 Result = tuple[Any, ...]

@@ -45,7 +45,7 @@ class History:
         live: Live = lambda _: None,
     ) -> None:
         """Look at the runs of a store; `live` gives the records of those under way in this process."""
-        self._runs, self._models = runs, models
+        self._runs, self._models, self._tethers = runs, models, tethers
         self._recordings = Recordings(journal, services.blobs, live)
         self._forks = Forks(models, services.blobs, runs)
         self._replayer = Replayer(catalog, services, models, tethers)
@@ -90,11 +90,17 @@ class History:
         self, run: str, number: int, *, watch: Watch | None = None, durability: Durability | None = None
     ) -> RunHandle:
         """Start a run that goes on from event `number` of a run: what was done by then is taken over."""
+        self._load_functions(run)
         return self._forks.start(self.fork(run, number), watch=watch, durability=durability)
 
     def replay(self, run: str) -> Replay:
         """Replay a run and name the first difference; see `Replayer.replay`."""
+        self._load_functions(run)
         return self._replayer.replay(self.recording(run))
+
+    def _load_functions(self, run: str) -> None:
+        """Load the files of functions that the run was started with."""
+        self._tethers.load_all(self._runs.get(run).options.get("tethers") or ())
 
     def provenance(self, run: str, path: str, port: str) -> Provenance:
         """Return what made the value that a step has at a port, by the last event; raises `ValueUnknown`."""

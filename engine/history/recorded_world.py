@@ -94,7 +94,7 @@ class Notebook:
     def __init__(self) -> None:
         """Begin empty."""
         self._records: list[JournalRecord] = []
-        self._ended = set[str]()
+        self._ended = set[tuple[str, int]]()
         self._news = Condition()
 
     def append(self, record: JournalRecord) -> int:
@@ -102,7 +102,7 @@ class Notebook:
         with self._news:
             self._records.append(record)
             if record.kind in ("done", "failed", "skipped"):
-                self._ended.add(record.path)
+                self._ended.add((record.path, record.attempt))
             self._news.notify_all()
         return len(self._records)
 
@@ -111,10 +111,10 @@ class Notebook:
         del run
         return self._records.copy()
 
-    def wait_for(self, paths: set[str]) -> None:
-        """Return when all these steps have ended, or after a while in which they did not."""
+    def wait_for(self, attempts: set[tuple[str, int]]) -> None:
+        """Return when all these attempts (path, number) have ended, or after a while in which they did not."""
         with self._news:
-            self._news.wait_for(lambda: paths <= self._ended, _PATIENCE_S)
+            self._news.wait_for(lambda: attempts <= self._ended, _PATIENCE_S)
 
     def sync(self, ticket: int) -> None:
         """Return at once."""
@@ -231,7 +231,8 @@ class RecordedTethers:
         """Keep a failure that may have ended the run back until everything has ended that ended before it then."""
         if ending is not None and ending.kind == "failed" and ending.body[2] and not self.record.succeeded:
             earlier = self.record.moments[: ending.number]
-            self.notebook.wait_for({each.path for each in earlier if each.kind in ("done", "failed", "skipped")})
+            ended = ("done", "failed", "skipped")
+            self.notebook.wait_for({(each.path, each.attempt) for each in earlier if each.kind in ended})
 
 
 def _path_of(context: StepContext) -> str:

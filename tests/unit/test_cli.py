@@ -258,3 +258,17 @@ def test_a_signal_is_sent_once(treadle) -> None:
     assert "kept" in treadle("signal", run["id"], "paid", "--value", '{"sum": 3}').output
     assert "decided already" in treadle("signal", run["id"], "paid", code=1).output
     assert "not valid JSON" in treadle("signal", run["id"], "other", "--value", "{", code=1).output
+
+
+def test_a_run_is_replayed_forked_and_looked_at_as_it_was(treadle) -> None:
+    Path("approve.py").write_text(APPROVAL)
+    run = json.loads(treadle("run", "approve.py", "--set", "n=4", "--json").stdout)["id"]
+    treadle("decide", run, "yes")
+    assert "The same: 2 results compared" in treadle("replay", run).stdout
+    assert "pending" in treadle("show", run, "--at", "1").stdout
+    assert json.loads(treadle("show", run, "--at", "-1", "--json").stdout)["status"] == "succeeded"
+    forked = json.loads(treadle("fork", run, "--at", "1", "--json").stdout)
+    assert [step["status"] for step in forked["steps"]] == ["cached", "waiting"]
+    assert "yes (you)" in treadle("provenance", run, "ask", "chosen").stdout
+    assert "entity" in json.loads(treadle("provenance", run, "ask", "chosen", "--json").stdout)
+    assert "no event 99" in treadle("show", run, "--at", "99", code=2).output
