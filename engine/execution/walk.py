@@ -38,7 +38,7 @@ class Walk:
             return
         while not self._halted(frame) and self._go_on(frame):
             pass
-        if frame.error is not None and not self._loop.recovered.empty:
+        if not self._loop.recovered.empty and not self._loop.cancelling and not self._loop.pausing:
             self._catch_up(frame)
         if frame.core.skips:
             self._note_skips(frame)
@@ -78,6 +78,8 @@ class Walk:
     def _catch_up(self, frame: Frame) -> None:
         """Take from the journal what was done or begun in a frame beside what failed, though nothing new starts."""
         core, recovered = frame.core, self._loop.recovered
+        if not _has_failed(frame):
+            return
         while (slot := core.take()) >= 0:
             path = frame.prefix + frame.plan.nodes[slot].id
             is_action = frame.plan.kinds[slot] == ACTION
@@ -105,15 +107,7 @@ class Walk:
 
         A nested model that undoes a failure goes on in spite of it.
         """
-        if self._loop.cancelling or self._loop.pausing:
-            return True
-        around: Frame | None = frame
-        while around is not None:
-            if around.error is not None or around.over:
-                return True
-            parent = around.parent
-            around = parent.frame if parent is not None and parent.undoing is None else None
-        return False
+        return self._loop.cancelling or self._loop.pausing or _has_failed(frame)
 
     def _begin(self, frame: Frame, slot: int) -> None:
         kind = frame.plan.kinds[slot]
@@ -182,3 +176,14 @@ class Walk:
             if path not in self._loop.recovered.skipped:
                 self._scribe.skipped(path, reason)
             self._loop.emit(path, node.id, "skipped", {"reason": reason})
+
+
+def _has_failed(frame: Frame) -> bool:
+    """Say whether a frame or one around it has failed; one that undoes a failure has not."""
+    around: Frame | None = frame
+    while around is not None:
+        if around.error is not None or around.over:
+            return True
+        parent = around.parent
+        around = parent.frame if parent is not None and parent.undoing is None else None
+    return False

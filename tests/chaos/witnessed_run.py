@@ -81,10 +81,10 @@ def model() -> FunctionModel:
     )
 
 
-def main(folder: Path) -> None:
-    """Run, or resume what an earlier process left."""
+def main(folder: Path, url: str) -> None:
+    """Run in the store at a URL, or resume what an earlier process left; what is for the witness goes to the folder."""
     os.environ["WITNESS"] = str(folder / "witness.txt")
-    with engine.open(f"duckdb:///{folder / 'store.duckdb'}", tethers=[effect, total]) as opened:
+    with engine.open(url, tethers=[effect, total]) as opened:
         waiting = opened.runs.interrupted()
         nursery.say("started")
         ended = opened.runs.list(status="succeeded")
@@ -99,9 +99,17 @@ def main(folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps(result))
 
 
+def _read(order: str) -> tuple[Path, str]:
+    """Read an order: a folder and the URL of a store, with a tab between them."""
+    folder, url = order.split("\t")
+    return Path(folder), url
+
+
 if __name__ == "__main__":
     with engine.open("memory:"):
         import pandas as pd  # noqa: F401  (DuckDB imports it at its first query)
 
+        import engine.storage.journal_postgres
         import engine.storage.sql.duckdb
-    nursery.serve(lambda folder: main(Path(folder)))
+        import engine.storage.sql.postgres
+    nursery.serve(lambda order: main(*_read(order)))

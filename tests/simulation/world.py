@@ -197,7 +197,7 @@ def answer_to(decision: Decision) -> str:
     if decision.awaits == "failure":
         attempt = int(decision.path.rpartition("-")[2])
         return "retry" if attempt < 3 and number % 3 else ("skip", "fail")[number % 2]
-    if decision.deadline is not None and number % 2:
+    if decision.deadline is not None and (number % 2 or decision.deadline - decision.opened_at < timedelta(minutes=1)):
         return IGNORED
     return decision.options[number % len(decision.options)].id
 
@@ -283,7 +283,7 @@ class FakeInbox:
             if life.jumps:
                 life.clock.jump()
             open_ones = unanswered(life.store)
-            if open_ones and (timeout is None or life.dice.random() < 0.5):
+            if open_ones:
                 decision = life.dice.choice(open_ones)
                 self._answer(decision.path, answer(life.store, decision))
                 continue
@@ -292,15 +292,11 @@ class FakeInbox:
             raise Empty
 
 
-def between_lives(store: Store, dice: random.Random, *, waiting: bool) -> None:
+def between_lives(store: Store, dice: random.Random) -> None:
     """A run was parked: let its process end, and then somebody answer or time pass."""
     store.crash(dice.choice([1.0, 1.0, dice.random()]))
-    if not waiting:
-        return
     open_ones = unanswered(store)
     for decision in dice.sample(open_ones, dice.randint(1, len(open_ones))) if open_ones else ():
         answer(store, decision)
     if not open_ones:
         store.seconds += 40_000
-
-
