@@ -215,7 +215,15 @@ class Bench:
         self.clock, self.blobs, self.workers = SystemClock(), MemoryBlobs(), Workers()
         self.catalog = MemoryCatalog()
         self.decisions = StoredDecisions(self.catalog, self.clock, actor="you")
-        self.services = Services(Cel(), self.blobs, self.clock, self.workers, EnvironmentSecrets(), self.decisions, Breakers(self.clock))
+        self.services = Services(
+            expressions=Cel(),
+            blobs=self.blobs,
+            clock=self.clock,
+            workers=self.workers,
+            secrets=EnvironmentSecrets(),
+            decisions=self.decisions,
+            breakers=Breakers(self.clock),
+        )
 
     def plan(self, found: FunctionModel) -> Plan:
         return compile_plan(found, self.functions, self.models)

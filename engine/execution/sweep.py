@@ -1,8 +1,8 @@
 """The hot loop: makes every plain call of a frame that is ready, on the run's own thread.
 
-It does for one action what `Core`, `Frame` and `Attempts` do together, written out in one function and with local
-names, because at three microseconds a step a call costs more than what is called. Whatever is out of the ordinary (a
-failure, a step that waits for a place, something that a journal says about it) it leaves to them.
+sweep: longer than other functions. It does for one action what `Core`, `Frame` and `Attempts` do together, written out
+and with local names, because at three microseconds a step a call costs more than what is called. Whatever is out of the
+ordinary (a failure, a step that waits for a place, something that a journal says about it) it leaves to them.
 """
 
 from __future__ import annotations

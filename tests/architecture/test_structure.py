@@ -47,7 +47,8 @@ def test_modules_keep_the_house_rules(path: Path) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno
-            assert length <= MAX_FUNCTION_LINES, f"{node.name}: {length} lines"
+            has_reason = f"{node.name}: longer than" in (ast.get_docstring(tree) or "")
+            assert length <= MAX_FUNCTION_LINES or has_reason, f"{node.name}: {length} lines"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert compiles or node.func.id not in ("eval", "exec"), f"line {node.lineno}"
         if isinstance(node, ast.Import | ast.ImportFrom):

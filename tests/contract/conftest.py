@@ -52,8 +52,11 @@ def owned(owner, new_store, tmp_path):
     owner.ask(agents.close, path)
 
 
-# what is shared is DuckDB once more, over a line: whole in CI, and its own tests (test_shared_…) each time
-@pytest.fixture(params=["memory", "duckdb", pytest.param("shared", marks=pytest.mark.ci), "postgres", "neo4j"])
+# what is shared is DuckDB once more, over a line, and Neo4j is slow: whole in CI, and their own tests each time
+BY_CI = [pytest.param(name, marks=pytest.mark.ci) for name in ("shared", "neo4j")]
+
+
+@pytest.fixture(params=["memory", "duckdb", "postgres", *BY_CI])
 def catalog(request, tmp_path):
     match request.param:
         case "memory":

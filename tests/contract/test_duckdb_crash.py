@@ -23,6 +23,7 @@ def start(work, path):
     return subprocess.Popen([sys.executable, "-c", command, path], stdout=subprocess.PIPE, cwd=ROOT)
 
 
+@pytest.mark.ci
 def test_a_kill_while_the_store_is_made_leaves_one_or_none(tmp_path):
     chance = random.Random(7)
     for number in range(6):

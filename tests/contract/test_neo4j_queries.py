@@ -216,6 +216,7 @@ def test_entries_are_chained_in_the_graph_too(catalog):
 FAR = 10_000
 
 
+@pytest.mark.ci
 def test_a_model_of_ten_thousand_nodes_in_a_row_is_kept_and_asked(catalog):
     row = flow(1, *(f"n{number:05}-n{number + 1:05}" for number in range(FAR)))
     catalog.commit(InsertModel(model=row))
@@ -230,6 +231,7 @@ def test_a_model_of_ten_thousand_nodes_in_a_row_is_kept_and_asked(catalog):
     assert len(cycle) == FAR + 1
 
 
+@pytest.mark.ci
 def test_a_run_of_ten_thousand_steps_side_by_side_and_within_each_other(catalog):
     catalog.commit(PutRun(run=run(1)), PutSteps(steps=tuple(step(f"all[{number}]") for number in range(FAR))))
     graph = Graph(catalog.database)
@@ -243,6 +245,7 @@ def test_a_run_of_ten_thousand_steps_side_by_side_and_within_each_other(catalog)
     assert [branch.depth for branch in graph.tree("r1")] == list(range(FAR))
 
 
+@pytest.mark.ci
 def test_a_way_of_ten_thousand_models_to_the_root(catalog):
     nested = """
         UNWIND range(0, $far - 1) AS number

@@ -90,7 +90,7 @@ def test_no_ready_step_is_passed_over_by_a_lower_one_of_its_stage(found, dice):
 
 
 def test_ten_thousand_runs_leave_no_memory_and_no_threads():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     bench = Bench()
     found = model(
         entrance("a"),
@@ -122,7 +122,7 @@ def test_ten_thousand_runs_leave_no_memory_and_no_threads():
     assert more_bytes - size_bytes < 10 * 2**20
     gc.unfreeze()
     bench.workers.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("treadle-worker"):
-            thread.join(5)
-    assert threading.active_count() <= before
+    made = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in made:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in made)
