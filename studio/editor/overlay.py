@@ -63,8 +63,10 @@ class Overlay:
         return {key: dict(self.status[key]) for key in changed}
 
     def end(self, run: Run) -> dict[str, Status]:
-        """Return what changes when the run has ended: nothing stays queued or running."""
-        changed = {}
+        """Return what changes when the run has ended: nothing stays queued or running. One that rests goes on later."""
+        changed: dict[str, Status] = {}
+        if run.status in ("waiting", "paused"):
+            return changed
         for key, status in self.status.items():
             if status["state"] in _FINAL:
                 continue
@@ -92,7 +94,8 @@ class Overlay:
                 kept = {name: before[name] for name in ("attempt", "attempts") if name in before}
                 self.status[key] = {"state": "failed", **kept, "message": str(facts.get("error", ""))}
             case "skipped" | "cancelled" | "cached" | "waiting":
-                self.status[key] = {"state": event.state, "detail": str(facts.get("reason", ""))[:_DETAIL_CHARS]}
+                words = str(facts.get("reason") or facts.get("question") or "")
+                self.status[key] = {"state": event.state, "detail": words[:_DETAIL_CHARS]}
 
     def _part(self, key: str, event: RunEvent) -> bool:
         """Fold in an event of something inside a node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from engine.domain.edits import AddNode, Connect, apply, blank
 from engine.domain.model import FunctionModel, Wire
 from engine.domain.nodes import Boundary, Stage, Tether
 from engine.domain.rules.findings import finding
+from engine.domain.runs import Run
 from engine.domain.tether_spec import TetherSpec
 from engine.domain.values import Port, Position
 from engine.errors import EditRefused, WireRefused
@@ -182,3 +184,13 @@ def test_a_failure_keeps_its_sentence() -> None:
     overlay.take([RunEvent(0, "a", "a", "running", {"attempt": 3, "attempts": 3})])
     failed = overlay.take([RunEvent(1, "a", "a", "failed", {"error": "No such file."})])
     assert failed["a"] == {"state": "failed", "attempt": 3, "attempts": 3, "message": "No such file."}
+
+
+def test_a_run_that_rests_keeps_what_waits_and_what_comes_later() -> None:
+    overlay = Overlay(running_model())
+    overlay.begin()
+    waits = overlay.take([RunEvent(0, "a", "a", "waiting", {"question": "Ship it?"})])
+    assert waits["a"] == {"state": "waiting", "detail": "Ship it?"}
+    run = Run(id="r", model="m", model_name="M", content_hash="", status="waiting", created_at=datetime.now(UTC))
+    assert overlay.end(run) == {}
+    assert overlay.end(run.model_copy(update={"status": "cancelled"}))["a"]["state"] == "cancelled"
