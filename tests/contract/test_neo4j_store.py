@@ -97,7 +97,7 @@ def test_the_other_program_is_told_of_a_commit(catalog, neo4j_url):
         began = time.monotonic()
         writer = threading.Timer(0.1, lambda: other.commit(Record(draft=draft())))
         writer.start()
-        assert catalog.wait(0, 20)
+        assert catalog.news(0, 20)
         assert time.monotonic() - began < 5
         writer.join()
 
