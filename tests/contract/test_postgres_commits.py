@@ -168,6 +168,7 @@ def write_on(url):
         print(number, flush=True)
 
 
+@pytest.mark.ci
 def test_programs_killed_at_any_moment_lose_no_acknowledged_commit(postgres_url, catalog):
     chance = random.Random(20)
     command = (

@@ -74,7 +74,9 @@ def test_every_field_of_an_instance_is_in_the_model_or_in_the_report(name) -> No
     assert type(model).from_json(model.to_json()).content_hash == model.content_hash
 
 
-@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.ci if "10000" in name else ()) for name in GENERATED]
+)
 def test_a_generated_workflow_is_imported_whole(treadle, name) -> None:
     if not (CORPORA / "wfcommons-generated" / name).is_file():
         pytest.skip("needs ../shared/corpora/wfcommons-generated, beside the project")
