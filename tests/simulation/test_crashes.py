@@ -14,8 +14,9 @@ def test_three_thousand_crashes_change_nothing():
 
 
 @pytest.mark.ci
-def test_twenty_thousand_more_crashes_change_nothing():
-    crash(20_000, seed=100_000)
+@pytest.mark.timeout(600)
+def test_ten_thousand_more_crashes_change_nothing():
+    crash(10_000, seed=100_000)
 
 
 @pytest.mark.slow
