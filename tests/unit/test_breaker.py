@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import time
 from concurrent import futures
 from dataclasses import replace
@@ -367,6 +368,7 @@ def test_targets_without_a_failure_are_forgotten_when_there_are_too_many() -> No
     assert breakers.figures()["broken"].failures == 1
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="coverage counts every line, and takes its time for it")
 def test_an_idle_breaker_costs_less_than_a_microsecond_a_call() -> None:
     breakers, rounds = Breakers(SystemClock()), 20_000
 
